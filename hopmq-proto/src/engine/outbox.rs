@@ -1,0 +1,281 @@
+use alloc::collections::VecDeque;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// The tail is sealed into a chunk of its own at about this size, so that an urgent frame never waits behind more.
+const SEAL_AT: usize = 64 * 1024;
+
+/// The bytes an engine wants written, in order, as a list of chunks.
+///
+/// Frames and small bodies are copied into one growing tail, so that many messages leave in one write; a large body
+/// is linked as it is and never copied. The owner peeks ([`chunks`](Outbox::chunks)), writes, and
+/// [`consume`](Outbox::consume)s what was written, with no await in between.
+///
+/// An engine marks where a frame ends with [`end_frame`](Outbox::end_frame). At such a boundary, and only there, an
+/// [`urgent`](Outbox::push_urgent) frame (a heartbeat, a close) may overtake what was queued before it.
+///
+/// ```
+/// use bytes::Bytes;
+/// use hopmq_proto::Outbox;
+///
+/// let mut outbox = Outbox::new();
+/// outbox.tail().extend_from_slice(b"hello ");
+/// outbox.link(Bytes::from_static(b"world"));
+/// outbox.end_frame();
+/// assert_eq!(outbox.chunks().collect::<Vec<_>>(), [b"hello ".as_slice(), b"world"]);
+/// outbox.consume(8);
+/// assert_eq!(outbox.len(), 3);
+/// ```
+#[derive(Debug)]
+pub struct Outbox {
+    sealed: VecDeque<Chunk>,
+    tail: BytesMut,
+    /// Bytes in `sealed`.
+    sealed_len: usize,
+    /// The first byte of the queue starts a frame.
+    at_boundary: bool,
+    /// The last byte of the tail ends a frame (or the tail is empty and the last chunk does).
+    tail_at_boundary: bool,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    bytes: Bytes,
+    ends_frame: bool,
+}
+
+impl Outbox {
+    /// An empty outbox.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            sealed: VecDeque::new(),
+            tail: BytesMut::new(),
+            sealed_len: 0,
+            at_boundary: true,
+            tail_at_boundary: true,
+        }
+    }
+
+    /// How many bytes wait to be written.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sealed_len + self.tail.len()
+    }
+
+    /// Whether nothing waits to be written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The buffer that small frames are appended to. Call [`end_frame`](Outbox::end_frame) when a frame is whole.
+    pub fn tail(&mut self) -> &mut BytesMut {
+        self.tail_at_boundary = false;
+        &mut self.tail
+    }
+
+    /// Marks the end of a frame: here an urgent frame may come between, once the tail has been sealed.
+    pub fn end_frame(&mut self) {
+        self.tail_at_boundary = true;
+        if self.tail.is_empty() {
+            if let Some(last) = self.sealed.back_mut() {
+                last.ends_frame = true;
+            }
+        } else if self.tail.len() >= SEAL_AT {
+            self.seal();
+        }
+    }
+
+    /// Appends `bytes` without copying them.
+    pub fn link(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.seal();
+        self.tail_at_boundary = false;
+        self.sealed_len += bytes.len();
+        self.sealed.push_back(Chunk { bytes, ends_frame: false });
+    }
+
+    /// Queues a whole frame ahead of everything that may be overtaken: at the first frame boundary.
+    pub fn push_urgent(&mut self, frame: Bytes) {
+        if self.tail_at_boundary {
+            self.seal();
+        }
+        let at = if self.at_boundary {
+            0
+        } else {
+            self.sealed.iter().position(|chunk| chunk.ends_frame).map_or(self.sealed.len(), |at| at + 1)
+        };
+        self.sealed_len += frame.len();
+        self.sealed.insert(at, Chunk { bytes: frame, ends_frame: true });
+    }
+
+    /// The chunks to write, oldest first.
+    #[must_use]
+    pub fn chunks(&self) -> Chunks<'_> {
+        Chunks { sealed: self.sealed.iter(), tail: Some(&self.tail) }
+    }
+
+    /// Drops the first `n` bytes, which have been written. More than [`len`](Outbox::len) drops everything.
+    pub fn consume(&mut self, mut n: usize) {
+        while n > 0 {
+            let Some(chunk) = self.sealed.front_mut() else {
+                self.tail.advance(n.min(self.tail.len()));
+                self.at_boundary = self.tail.is_empty() && self.tail_at_boundary;
+                return;
+            };
+            if n < chunk.bytes.len() {
+                chunk.bytes.advance(n);
+                self.sealed_len -= n;
+                self.at_boundary = false;
+                return;
+            }
+            n -= chunk.bytes.len();
+            self.sealed_len -= chunk.bytes.len();
+            self.at_boundary = chunk.ends_frame;
+            self.sealed.pop_front();
+        }
+    }
+
+    /// Moves chunks from here to the end of `to` until `to` holds at least `limit` bytes or nothing is left.
+    ///
+    /// A driver does this under the engine's lock, and writes from `to` without it. What was moved can no longer be
+    /// overtaken, which is why there is a limit.
+    pub fn move_to(&mut self, to: &mut Outbox, limit: usize) {
+        if self.sealed.is_empty() && to.is_empty() && self.tail_at_boundary {
+            core::mem::swap(&mut self.tail, &mut to.tail);
+            to.tail_at_boundary = true;
+            self.at_boundary = true;
+            return;
+        }
+        self.seal();
+        to.seal();
+        while to.len() < limit {
+            let Some(chunk) = self.sealed.pop_front() else { break };
+            self.sealed_len -= chunk.bytes.len();
+            self.at_boundary = chunk.ends_frame;
+            to.tail_at_boundary = chunk.ends_frame;
+            to.sealed_len += chunk.bytes.len();
+            to.sealed.push_back(chunk);
+        }
+    }
+
+    /// Drops everything that waits.
+    pub fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            let bytes = self.tail.split().freeze();
+            self.sealed_len += bytes.len();
+            self.sealed.push_back(Chunk { bytes, ends_frame: self.tail_at_boundary });
+        }
+    }
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The chunks of an [`Outbox`], oldest first. None is empty.
+#[derive(Debug, Clone)]
+pub struct Chunks<'a> {
+    sealed: alloc::collections::vec_deque::Iter<'a, Chunk>,
+    tail: Option<&'a BytesMut>,
+}
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if let Some(chunk) = self.sealed.next() {
+            return Some(&chunk.bytes);
+        }
+        self.tail.take().map(|tail| &tail[..]).filter(|tail| !tail.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(outbox: &mut Outbox, step: usize) -> alloc::vec::Vec<u8> {
+        let mut all = alloc::vec::Vec::new();
+        while !outbox.is_empty() {
+            let next: alloc::vec::Vec<u8> = outbox.chunks().flatten().copied().take(step).collect();
+            outbox.consume(next.len());
+            all.extend(next);
+        }
+        all
+    }
+
+    fn frame(outbox: &mut Outbox, bytes: &[u8]) {
+        outbox.tail().extend_from_slice(bytes);
+        outbox.end_frame();
+    }
+
+    #[test]
+    fn urgent_overtakes_at_a_frame_boundary_only() {
+        for written in 0..8 {
+            let mut outbox = Outbox::new();
+            outbox.tail().extend_from_slice(b"ab");
+            outbox.link(Bytes::from_static(b"cd"));
+            outbox.tail().extend_from_slice(b"e");
+            outbox.end_frame();
+            outbox.link(Bytes::from_static(b"fg"));
+            outbox.end_frame();
+            outbox.consume(written);
+            outbox.push_urgent(Bytes::from_static(b"!!"));
+            let want = match written {
+                0 => "!!abcdefg",
+                n @ 1..=4 => &"abcde!!fg"[n..],
+                5 => "!!fg",
+                6 => "g!!",
+                _ => "!!",
+            };
+            assert_eq!(drain(&mut outbox, 3), want.as_bytes(), "after {written}");
+        }
+    }
+
+    #[test]
+    fn urgent_waits_for_a_frame_that_is_half_in_the_tail() {
+        let mut outbox = Outbox::new();
+        frame(&mut outbox, b"ab");
+        outbox.consume(1);
+        outbox.push_urgent(Bytes::from_static(b"!"));
+        assert_eq!(drain(&mut outbox, 9), b"b!");
+    }
+
+    #[test]
+    fn moving_keeps_order_and_boundaries() {
+        let mut outbox = Outbox::new();
+        let mut wire = Outbox::new();
+        frame(&mut outbox, b"one");
+        outbox.move_to(&mut wire, 1024);
+        assert!(outbox.is_empty());
+        wire.consume(1);
+        frame(&mut outbox, b"two");
+        outbox.move_to(&mut wire, 3);
+        frame(&mut outbox, b"three");
+        outbox.push_urgent(Bytes::from_static(b"!"));
+        outbox.move_to(&mut wire, 1024);
+        assert_eq!(drain(&mut wire, 2), b"netwo!three");
+    }
+
+    #[test]
+    fn the_length_is_the_sum_of_the_chunks() {
+        let mut outbox = Outbox::new();
+        for n in 1..200usize {
+            frame(&mut outbox, &alloc::vec![7; n * 13]);
+            outbox.link(Bytes::from(alloc::vec![8; n]));
+            outbox.end_frame();
+            outbox.consume(n * 11);
+            assert_eq!(outbox.len(), outbox.chunks().map(<[u8]>::len).sum::<usize>());
+        }
+    }
+}
