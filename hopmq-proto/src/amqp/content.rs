@@ -4,7 +4,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::frame::{FRAME_END, FRAME_OVERHEAD, FrameHead, FrameKind, write_frame};
+use super::frame::{FRAME_END, FRAME_MAX_SIZE, FRAME_OVERHEAD, FrameHead, FrameKind, write_frame};
 use super::{Reader, WireError};
 use crate::Outbox;
 
@@ -191,7 +191,7 @@ pub fn write_content(
 }
 
 fn write_body(outbox: &mut Outbox, channel: u16, frame_max: usize, body: &Bytes) {
-    let piece = frame_max.saturating_sub(FRAME_OVERHEAD).max(1);
+    let piece = frame_max.min(FRAME_MAX_SIZE).saturating_sub(FRAME_OVERHEAD).max(1);
     let mut start = 0;
     while start < body.len() {
         let end = body.len().min(start + piece);

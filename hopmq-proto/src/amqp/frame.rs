@@ -13,6 +13,9 @@ pub const FRAME_END: u8 = 0xCE;
 /// The frame-max that every peer accepts, and the limit before tuning: RabbitMQ's since 4.1 (the specification's is 4096).
 pub const FRAME_MIN_SIZE: usize = 8192;
 
+/// The largest frame that is ever written: frame-max has 32 bits.
+pub(super) const FRAME_MAX_SIZE: usize = u32::MAX as usize;
+
 /// What a frame carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FrameKind {
@@ -95,7 +98,7 @@ impl FrameHead {
 
     /// The first seven bytes of the frame.
     #[must_use]
-    #[allow(clippy::cast_possible_truncation)] // frame_max, a u32, bounds every frame that is written
+    #[allow(clippy::cast_possible_truncation)] // FRAME_MAX_SIZE, a u32, bounds every frame that is written
     pub const fn to_bytes(&self) -> [u8; FRAME_HEADER_LEN] {
         let [c1, c0] = self.channel.to_be_bytes();
         let [s3, s2, s1, s0] = (self.payload_len as u32).to_be_bytes();
@@ -123,8 +126,9 @@ pub fn write_frame(
     let result = payload(out).and_then(|()| {
         let payload_len = out.len() - start - FRAME_HEADER_LEN;
         let head = FrameHead { kind, channel, payload_len };
-        if head.frame_len() > frame_max {
-            return Err(WireError::FrameTooLarge { size: head.frame_len(), max: frame_max });
+        let max = frame_max.min(FRAME_MAX_SIZE);
+        if head.frame_len() > max {
+            return Err(WireError::FrameTooLarge { size: head.frame_len(), max });
         }
         if let Some(space) = out.get_mut(start..start + FRAME_HEADER_LEN) {
             space.copy_from_slice(&head.to_bytes());

@@ -1,8 +1,8 @@
 //! AMQP 0-9-1 on the wire: frames, methods, properties, tables and SASL, as both sides speak it.
 //!
 //! Encoding is strict, decoding lenient: strings from a peer may hold any bytes, unknown flags and old type tags are
-//! understood, and nothing that a peer sends can make a decoder panic, loop, or allocate beyond a small multiple of
-//! the frame it came in.
+//! understood, and nothing that a peer sends can make a decoder panic, loop, or allocate more than some hundred times
+//! the size of the frame it came in (a value without content is one byte on the wire and 40 in memory).
 
 mod content;
 mod error;

@@ -85,12 +85,15 @@ impl Credentials {
         fitting.iter().copied().find(|mechanism| mechanism.is_offered(mechanisms))
     }
 
-    /// The initial response, or `None` when the mechanism does not fit these credentials.
+    /// The initial response, or `None` when the mechanism does not fit these credentials: PLAIN can carry no NUL.
     #[must_use]
     pub fn response(&self, mechanism: Mechanism) -> Option<Secret> {
         let mut out = BytesMut::new();
         match (mechanism, self) {
             (Mechanism::Plain, Self::Password { user, password }) => {
+                if has_nul(user.as_bytes()) || has_nul(password.expose().as_bytes()) {
+                    return None;
+                }
                 out.put_u8(0);
                 out.put_slice(user.as_bytes());
                 out.put_u8(0);
@@ -142,12 +145,16 @@ pub struct SaslError(pub Mechanism);
 fn parse_plain(bytes: &[u8]) -> Result<Credentials, SaslError> {
     let mut parts = bytes.splitn(3, |octet| *octet == 0);
     match (parts.next(), parts.next(), parts.next()) {
-        (Some(_), Some(user), Some(password)) => Ok(Credentials::Password {
+        (Some(_), Some(user), Some(password)) if !has_nul(password) => Ok(Credentials::Password {
             user: LongStr::copy(user),
             password: Secret::new(LongStr::copy(password)),
         }),
         _ => Err(SaslError(Mechanism::Plain)),
     }
+}
+
+fn has_nul(bytes: &[u8]) -> bool {
+    bytes.contains(&0)
 }
 
 /// The entries of a table, without its length.

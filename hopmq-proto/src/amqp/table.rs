@@ -40,20 +40,14 @@ impl FieldTable {
         K: TryInto<ShortStr>,
         WireError: From<K::Error>,
     {
-        let (key, value) = (key.try_into()?, value.into());
-        match self.0.iter_mut().find(|(name, _)| *name == key) {
-            Some((_, old)) => *old = value,
-            None => self.0.push((key, value)),
-        }
+        self.set(key.try_into()?, value.into());
         Ok(())
     }
 
     /// Sets a key that is known to fit, in place of an earlier value.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl Into<FieldValue>) -> Self {
-        let key = ShortStr::from_static(key);
-        self.0.retain(|(name, _)| *name != key);
-        self.0.push((key, value.into()));
+        self.set(ShortStr::from_static(key), value.into());
         self
     }
 
@@ -63,10 +57,12 @@ impl FieldTable {
         self.0.iter().find(|(name, _)| name.as_bytes() == key.as_ref()).map(|(_, value)| value)
     }
 
-    /// Removes `key`, and returns its value.
+    /// Removes `key`, a peer's duplicates of it too, and returns the value that [`get`](FieldTable::get) would find.
     pub fn remove(&mut self, key: impl AsRef<[u8]>) -> Option<FieldValue> {
         let at = self.0.iter().position(|(name, _)| name.as_bytes() == key.as_ref())?;
-        Some(self.0.remove(at).1)
+        let (_, value) = self.0.remove(at);
+        self.0.retain(|(name, _)| name.as_bytes() != key.as_ref());
+        Some(value)
     }
 
     /// How many entries.
@@ -84,6 +80,13 @@ impl FieldTable {
     /// The entries in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&ShortStr, &FieldValue)> {
         self.0.iter().map(|(key, value)| (key, value))
+    }
+
+    /// Replaces the first entry of `key` and drops a peer's duplicates of it, or appends one.
+    fn set(&mut self, key: ShortStr, value: FieldValue) {
+        let mut value = Some(value);
+        self.0.retain_mut(|(name, old)| *name != key || value.take().map(|value| *old = value).is_some());
+        self.0.extend(value.map(|value| (key, value)));
     }
 
     pub(crate) fn push(&mut self, key: ShortStr, value: FieldValue) {
