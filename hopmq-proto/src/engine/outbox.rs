@@ -42,6 +42,7 @@ pub struct Outbox {
 struct Chunk {
     bytes: Bytes,
     ends_frame: bool,
+    urgent: bool,
 }
 
 impl Outbox {
@@ -95,21 +96,27 @@ impl Outbox {
         self.seal();
         self.tail_at_boundary = false;
         self.sealed_len += bytes.len();
-        self.sealed.push_back(Chunk { bytes, ends_frame: false });
+        self.sealed.push_back(Chunk { bytes, ends_frame: false, urgent: false });
     }
 
-    /// Queues a whole frame ahead of everything that may be overtaken: at the first frame boundary.
+    /// Queues a whole frame ahead of everything that may be overtaken: at the first frame boundary, behind the urgent
+    /// frames that are there already. Not to be called in the middle of a frame.
     pub fn push_urgent(&mut self, frame: Bytes) {
-        if self.tail_at_boundary {
-            self.seal();
+        debug_assert!(self.tail_at_boundary, "an urgent frame in the middle of a frame");
+        if frame.is_empty() {
+            return;
         }
-        let at = if self.at_boundary {
+        self.seal();
+        let mut at = if self.at_boundary {
             0
         } else {
             self.sealed.iter().position(|chunk| chunk.ends_frame).map_or(self.sealed.len(), |at| at + 1)
         };
+        while self.sealed.get(at).is_some_and(|chunk| chunk.urgent) {
+            at += 1;
+        }
         self.sealed_len += frame.len();
-        self.sealed.insert(at, Chunk { bytes: frame, ends_frame: true });
+        self.sealed.insert(at, Chunk { bytes: frame, ends_frame: true, urgent: true });
     }
 
     /// The chunks to write, oldest first.
@@ -171,7 +178,7 @@ impl Outbox {
         if !self.tail.is_empty() {
             let bytes = self.tail.split().freeze();
             self.sealed_len += bytes.len();
-            self.sealed.push_back(Chunk { bytes, ends_frame: self.tail_at_boundary });
+            self.sealed.push_back(Chunk { bytes, ends_frame: self.tail_at_boundary, urgent: false });
         }
     }
 }
