@@ -7,6 +7,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod amqp;
+pub mod client;
 mod engine;
 
 pub use engine::{Chunks, Deadlines, Engine, Instant, Outbox, Want};

@@ -1,0 +1,112 @@
+use core::num::NonZeroU16;
+use core::time::Duration;
+
+use crate::amqp::{Credentials, FieldTable, FieldValue, ShortStr};
+
+/// What a client wants of its connection. [`Config::default`] is what most want, with user guest on a local server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Who logs in.
+    pub credentials: Credentials,
+    /// The virtual host to open.
+    pub virtual_host: ShortStr,
+    /// A name for the connection, which RabbitMQ's tools show.
+    pub connection_name: Option<ShortStr>,
+    /// The highest channel number, 1 to 65535; the server may lower it.
+    pub channel_max: NonZeroU16,
+    /// The largest frame in bytes; the server may lower it. Less than 8192 is taken as 8192.
+    pub frame_max: u32,
+    /// How often heartbeats go both ways.
+    pub heartbeat: Heartbeat,
+    /// How long the handshake may take, from the creation of the engine.
+    pub connect_timeout: Duration,
+    /// How long a reply may take.
+    pub call_timeout: Duration,
+    /// How long a confirm may take.
+    pub confirm_timeout: Duration,
+    /// How long a close of the connection may take, and the last bytes behind it.
+    pub close_timeout: Duration,
+    /// The largest body to accept, in bytes. A larger one closes its channel with 311.
+    pub max_body_size: usize,
+    /// Publishes are refused while this many bytes or more wait to be written.
+    pub max_outbox: usize,
+    /// Publishes on a channel are refused while this many wait for their confirm, counted from the oldest.
+    pub max_unconfirmed: usize,
+    /// Calls on a channel are refused while this many wait for their reply.
+    pub max_calls: usize,
+    /// [`Want::Write`](crate::Want::Write) is answered while events that hold this many bytes wait to be polled.
+    pub max_event_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            credentials: Credentials::new("guest", "guest"),
+            virtual_host: ShortStr::from_static("/"),
+            connection_name: None,
+            channel_max: NonZeroU16::new(2047).unwrap_or(NonZeroU16::MIN),
+            frame_max: 131_072,
+            heartbeat: Heartbeat::Server,
+            connect_timeout: Duration::from_secs(10),
+            call_timeout: Duration::from_secs(30),
+            confirm_timeout: Duration::from_secs(60),
+            close_timeout: Duration::from_secs(10),
+            max_body_size: 128 << 20,
+            max_outbox: 1 << 20,
+            max_unconfirmed: 65_536,
+            max_calls: 1024,
+            max_event_bytes: 4 << 20,
+        }
+    }
+}
+
+/// How often heartbeats go both ways. See <https://www.rabbitmq.com/docs/heartbeats>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heartbeat {
+    /// As often as the server proposes.
+    Server,
+    /// At least this often, in seconds: the smaller of this and what the server proposes.
+    Seconds(NonZeroU16),
+    /// Never. A dead peer is then noticed by the deadlines of calls only.
+    Off,
+}
+
+impl Heartbeat {
+    /// The interval in seconds for `connection.tune-ok`, given the server's proposal; 0 is off.
+    pub(super) fn negotiate(self, server: u16) -> u16 {
+        match self {
+            Self::Server => server,
+            Self::Seconds(ours) if server == 0 => ours.get(),
+            Self::Seconds(ours) => ours.get().min(server),
+            Self::Off => 0,
+        }
+    }
+}
+
+/// What the client says it can do. Leaving one out silently changes what RabbitMQ sends.
+const CAPABILITIES: [&str; 7] = [
+    "publisher_confirms",
+    "exchange_exchange_bindings",
+    "basic.nack",
+    "consumer_cancel_notify",
+    "connection.blocked",
+    "authentication_failure_close",
+    "per_consumer_qos",
+];
+
+impl Config {
+    pub(super) fn client_properties(&self) -> FieldTable {
+        let capabilities = CAPABILITIES
+            .into_iter()
+            .fold(FieldTable::new(), |table, name| table.with(name, FieldValue::Bool(true)));
+        let properties = FieldTable::new()
+            .with("product", "HopMQ")
+            .with("version", env!("CARGO_PKG_VERSION"))
+            .with("platform", "Rust")
+            .with("capabilities", capabilities);
+        match &self.connection_name {
+            Some(name) => properties.with("connection_name", name.clone()),
+            None => properties,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+use alloc::collections::VecDeque;
+
+use crate::Instant;
+use crate::amqp::Method;
+use crate::client::Token;
+
+/// The calls of one channel that wait for a reply, oldest first. The server answers them in order.
+///
+/// A call whose caller has gone stays as a tombstone, so that the reply to it is not taken for another's.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    waiting: VecDeque<Call>,
+}
+
+#[derive(Debug)]
+pub(super) struct Call {
+    /// `None` once the caller has been answered or has gone.
+    pub(super) token: Option<Token>,
+    pub(super) expects: Expects,
+    due: Instant,
+}
+
+/// What answers a call.
+#[derive(Debug)]
+pub(super) enum Expects {
+    /// `channel.open-ok`.
+    ChannelOpen,
+    /// `basic.consume-ok`.
+    Consume {
+        /// The token of the call, which deliveries carry.
+        consumer: Token,
+        no_ack: bool,
+    },
+    /// `basic.cancel-ok`.
+    Cancel,
+    /// `basic.get-ok` with a message, or `basic.get-empty`.
+    Get { no_ack: bool },
+    /// The method with this id.
+    Method((u16, u16)),
+}
+
+impl Calls {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn push(&mut self, token: Option<Token>, expects: Expects, due: Instant) {
+        self.waiting.push_back(Call { token, expects, due });
+    }
+
+    /// The call that `method` answers, which is the oldest or none.
+    pub(super) fn answered_by(&mut self, method: &Method) -> Option<Call> {
+        self.waiting
+            .front()
+            .is_some_and(|call| call.expects.matches(method))
+            .then(|| self.waiting.pop_front())?
+    }
+
+    /// Makes a tombstone of the call.
+    pub(super) fn abandon(&mut self, token: Token) {
+        if let Some(call) = self.waiting.iter_mut().find(|call| call.token == Some(token)) {
+            call.token = None;
+        }
+    }
+
+    /// The token of a call that is due, which becomes a tombstone.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Token> {
+        self.waiting.iter_mut().take_while(|call| call.due <= now).find_map(|call| call.token.take())
+    }
+
+    /// When the oldest call that somebody waits for is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.waiting.iter().find(|call| call.token.is_some()).map(|call| call.due)
+    }
+
+    /// Forgets all calls, and gives the tokens to resolve.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Token> {
+        core::mem::take(&mut self.waiting).into_iter().filter_map(|call| call.token)
+    }
+}
+
+impl Expects {
+    fn matches(&self, method: &Method) -> bool {
+        match self {
+            Self::ChannelOpen => matches!(method, Method::ChannelOpenOk(_)),
+            Self::Consume { .. } => matches!(method, Method::BasicConsumeOk(_)),
+            Self::Cancel => matches!(method, Method::BasicCancelOk(_)),
+            Self::Get { .. } => matches!(method, Method::BasicGetOk(_) | Method::BasicGetEmpty(_)),
+            Self::Method(id) => method.id() == *id,
+        }
+    }
+
+    /// What answers `method`; `None` when it is not a call, or one that asks for no answer.
+    pub(super) fn of(method: &Method, token: Token) -> Option<Self> {
+        Some(match method {
+            Method::BasicConsume(consume) if !consume.no_wait => {
+                Self::Consume { consumer: token, no_ack: consume.no_ack }
+            }
+            Method::BasicCancel(cancel) if !cancel.no_wait => Self::Cancel,
+            Method::BasicGet(get) => Self::Get { no_ack: get.no_ack },
+            Method::ExchangeDeclare(m) if !m.no_wait => Self::Method((40, 11)),
+            Method::ExchangeDelete(m) if !m.no_wait => Self::Method((40, 21)),
+            Method::ExchangeBind(m) if !m.no_wait => Self::Method((40, 31)),
+            Method::ExchangeUnbind(m) if !m.no_wait => Self::Method((40, 51)),
+            Method::QueueDeclare(m) if !m.no_wait => Self::Method((50, 11)),
+            Method::QueueBind(m) if !m.no_wait => Self::Method((50, 21)),
+            Method::QueuePurge(m) if !m.no_wait => Self::Method((50, 31)),
+            Method::QueueDelete(m) if !m.no_wait => Self::Method((50, 41)),
+            Method::QueueUnbind(_) => Self::Method((50, 51)),
+            Method::BasicQos(_) => Self::Method((60, 11)),
+            Method::BasicRecover(_) => Self::Method((60, 111)),
+            Method::ConfirmSelect(m) if !m.no_wait => Self::Method((85, 11)),
+            _ => return None,
+        })
+    }
+}

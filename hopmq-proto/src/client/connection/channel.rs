@@ -1,0 +1,522 @@
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+
+use super::assembler::{Assembler, Origin, Refusal};
+use super::calls::{Calls, Expects};
+use super::confirms::{Confirms, Fingerprint};
+use super::consumers::Consumers;
+use super::core::{Core, Timer};
+use super::{CommandError, PublishError, Settle, SettleError};
+use crate::Instant;
+use crate::amqp::{
+    Deliver, Method, Properties, Publish, ReplyCode, ShortStr, basic, channel, write_ack, write_content,
+    write_publish,
+};
+use crate::client::{
+    CallError, ChannelId, CloseReason, Delivery, DeliveryId, Event, Message, PeerMisbehaved, Reply, Returned,
+    Token,
+};
+
+/// One channel, from `channel.open` to the last `close-ok`.
+#[derive(Debug)]
+pub(super) struct Channel {
+    id: ChannelId,
+    state: State,
+    calls: Calls,
+    confirms: Option<Confirms>,
+    consumers: Consumers,
+    assembler: Assembler,
+    /// Deliveries up to here have been settled by a `multiple`.
+    settled: u64,
+    /// The server has asked for no content (`channel.flow`).
+    flow_stopped: bool,
+    /// A publish was refused because too many wait for their confirm.
+    refused: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// `channel.open` is sent.
+    Opening,
+    /// `channel.open-ok` has come.
+    Open,
+    /// `channel.close` is sent; everything but `close` and `close-ok` is dropped.
+    Closing { token: Option<Token>, reason: Arc<CloseReason> },
+}
+
+/// Whether a channel goes on after a frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    Continue,
+    /// Both sides are done with it: its number is free.
+    Ended(Arc<CloseReason>),
+}
+
+impl Channel {
+    pub(super) fn open(core: &mut Core, id: ChannelId, now: Instant) -> (Self, Token) {
+        let mut channel = Self {
+            id,
+            state: State::Opening,
+            calls: Calls::default(),
+            confirms: None,
+            consumers: Consumers::default(),
+            assembler: Assembler::default(),
+            settled: 0,
+            flow_stopped: false,
+            refused: false,
+        };
+        core.answer(id.number, channel::Open {}, now);
+        let token = core.token();
+        channel.push_call(core, Some(token), Expects::ChannelOpen, now);
+        (channel, token)
+    }
+
+    pub(super) fn check_open(&self) -> Result<(), CommandError> {
+        match &self.state {
+            State::Open => Ok(()),
+            State::Opening => Err(CommandError::NotOpen),
+            State::Closing { reason, .. } => Err(CommandError::Closed(reason.clone())),
+        }
+    }
+
+    // Commands.
+
+    pub(super) fn call(
+        &mut self,
+        core: &mut Core,
+        method: &Method,
+        now: Instant,
+    ) -> Result<Token, CommandError> {
+        self.check_open()?;
+        if self.calls.len() >= core.config.max_calls {
+            return Err(CommandError::TooManyCalls);
+        }
+        let token = core.token();
+        let expects = Expects::of(method, token).ok_or(CommandError::NotACall(method.name()))?;
+        core.send(self.id.number, method, now)?;
+        if matches!(method, Method::ConfirmSelect(_)) && self.confirms.is_none() {
+            self.confirms = Some(Confirms::new()); // the server counts from here on
+        }
+        self.push_call(core, Some(token), expects, now);
+        Ok(token)
+    }
+
+    fn push_call(&mut self, core: &mut Core, token: Option<Token>, expects: Expects, now: Instant) {
+        let due = now + core.config.call_timeout;
+        self.calls.push(token, expects, due);
+        if token.is_some() && !core.deadlines.is_set(Timer::Call(self.id.number)) {
+            core.deadlines.set(Timer::Call(self.id.number), due);
+        }
+    }
+
+    pub(super) fn abandon(&mut self, token: Token) {
+        self.calls.abandon(token);
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        core: &mut Core,
+        publish: &Publish<'_>,
+        properties: &Properties,
+        body: &Bytes,
+        now: Instant,
+    ) -> Result<Option<Token>, PublishError> {
+        self.check_open()?;
+        if self.flow_stopped {
+            self.refused = true;
+            return Err(PublishError::Blocked);
+        }
+        if self.confirms.as_ref().is_some_and(|confirms| confirms.len() >= core.config.max_unconfirmed) {
+            self.refused = true;
+            return Err(PublishError::Full);
+        }
+        write_content(
+            &mut core.outbox,
+            self.id.number,
+            core.frame_max,
+            |out| write_publish(out, publish),
+            |out| properties.encode(out),
+            body,
+        )?;
+        core.touch(now);
+        let Some(confirms) = &mut self.confirms else { return Ok(None) };
+        let token = core.token();
+        let fingerprint =
+            publish.mandatory.then(|| Fingerprint::of(publish.exchange, publish.routing_key, body));
+        confirms.push(token, fingerprint, now);
+        if confirms.len() == 1 && !core.deadlines.is_set(Timer::Confirm(self.id.number)) {
+            core.deadlines.set(Timer::Confirm(self.id.number), now + core.config.confirm_timeout);
+        }
+        Ok(Some(token))
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        core: &mut Core,
+        delivery_tag: u64,
+        settle: Settle,
+        now: Instant,
+    ) -> Result<(), SettleError> {
+        if let Err(CommandError::Closed(reason)) = self.check_open() {
+            return Err(SettleError::Closed(reason));
+        }
+        if delivery_tag <= self.settled {
+            return Err(SettleError::AlreadySettled);
+        }
+        match settle {
+            Settle::Ack { multiple } => {
+                write_ack(core.outbox.tail(), self.id.number, delivery_tag, multiple);
+                core.outbox.end_frame();
+                core.touch(now);
+            }
+            Settle::Nack { multiple, requeue } => {
+                core.answer(self.id.number, basic::Nack { delivery_tag, multiple, requeue }, now);
+            }
+            Settle::Reject { requeue } => {
+                core.answer(self.id.number, basic::Reject { delivery_tag, requeue }, now);
+            }
+        }
+        if let Settle::Ack { multiple: true } | Settle::Nack { multiple: true, .. } = settle {
+            self.settled = delivery_tag;
+        }
+        Ok(())
+    }
+
+    /// Sends `basic.cancel` for a consumer that nobody has, and expects the answer on nobody's behalf.
+    pub(super) fn drop_consumer(&mut self, core: &mut Core, consumer_tag: ShortStr, now: Instant) {
+        self.consumers.orphan(consumer_tag.as_bytes());
+        if self.check_open().is_ok() {
+            core.answer(self.id.number, basic::Cancel { consumer_tag, no_wait: false }, now);
+            self.push_call(core, None, Expects::Cancel, now);
+        }
+    }
+
+    /// Closes the channel from our side. Whatever waits on it is resolved at once.
+    pub(super) fn close(
+        &mut self,
+        core: &mut Core,
+        code: ReplyCode,
+        reason: CloseReason,
+        token: Option<Token>,
+        now: Instant,
+    ) {
+        let reason = Arc::new(reason);
+        core.answer(
+            self.id.number,
+            channel::Close {
+                reply_code: code.0,
+                reply_text: ShortStr::truncated(code.name().unwrap_or("closed")),
+                class_id: 0,
+                method_id: 0,
+            },
+            now,
+        );
+        self.end(core, &reason);
+        if token.is_some() {
+            core.deadlines.set(Timer::Call(self.id.number), now + core.config.call_timeout);
+        }
+        self.state = State::Closing { token, reason };
+    }
+
+    /// Resolves everything that waits on the channel, for the channel has ended.
+    pub(super) fn end(&mut self, core: &mut Core, reason: &Arc<CloseReason>) {
+        let number = self.id.number;
+        core.deadlines.clear(Timer::Call(number));
+        core.deadlines.clear(Timer::Confirm(number));
+        for token in self.calls.drain() {
+            core.emit(Event::Reply { token, result: Err(CallError::Closed(reason.clone())) });
+        }
+        for token in self.confirms.iter_mut().flat_map(Confirms::drain) {
+            core.emit(Event::Confirmed { token, result: Err(CallError::Closed(reason.clone())) });
+        }
+        match &mut self.state {
+            State::Open => core.emit(Event::ChannelClosed { channel: self.id, reason: reason.clone() }),
+            State::Closing { token, .. } => {
+                if let Some(token) = token.take() {
+                    core.emit(Event::Reply { token, result: Ok(Reply::Closed) });
+                }
+            }
+            State::Opening => {}
+        }
+    }
+
+    // What becomes due.
+
+    pub(super) fn on_call_due(&mut self, core: &mut Core, now: Instant) {
+        if let State::Closing { token, .. } = &mut self.state {
+            if let Some(token) = token.take() {
+                core.emit(Event::Reply { token, result: Err(CallError::TimedOut) });
+            }
+            return;
+        }
+        while let Some(token) = self.calls.pop_due(now) {
+            core.emit(Event::Reply { token, result: Err(CallError::TimedOut) });
+        }
+        if let Some(due) = self.calls.next_due() {
+            core.deadlines.set(Timer::Call(self.id.number), due);
+        }
+    }
+
+    pub(super) fn on_confirm_due(&mut self, core: &mut Core, now: Instant) {
+        let timeout = core.config.confirm_timeout;
+        let Some(confirms) = &mut self.confirms else { return };
+        while let Some(token) = confirms.pop_due(timeout, now) {
+            core.emit(Event::Confirmed { token, result: Err(CallError::TimedOut) });
+        }
+        if let Some(sent_at) = confirms.oldest() {
+            core.deadlines.set(Timer::Confirm(self.id.number), sent_at + timeout);
+        }
+    }
+
+    // What the server sends.
+
+    /// Takes the payload of a method frame.
+    pub(super) fn on_method(
+        &mut self,
+        core: &mut Core,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<Flow, PeerMisbehaved> {
+        if let State::Open = self.state {
+            if self.assembler.is_busy() {
+                return Err(PeerMisbehaved::UnexpectedFrame { frame: "method", channel: self.id.number });
+            }
+            if let Some((&[0, 60, 0, 60], arguments)) = payload.split_first_chunk() {
+                self.on_deliver(&Deliver::read(arguments)?);
+                return Ok(Flow::Continue);
+            }
+        }
+        let method = Method::decode(payload)?;
+        match &mut self.state {
+            State::Closing { token, reason } => match method {
+                Method::ChannelClose(_) => core.answer(self.id.number, channel::CloseOk {}, now),
+                Method::ChannelCloseOk(_) => {
+                    core.deadlines.clear(Timer::Call(self.id.number));
+                    if let Some(token) = token.take() {
+                        core.emit(Event::Reply { token, result: Ok(Reply::Closed) });
+                    }
+                    return Ok(Flow::Ended(reason.clone()));
+                }
+                _ => {} // late frames of a channel that is closing are dropped
+            },
+            State::Opening | State::Open => return self.on_open_method(core, method, now),
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn on_open_method(
+        &mut self,
+        core: &mut Core,
+        method: Method,
+        now: Instant,
+    ) -> Result<Flow, PeerMisbehaved> {
+        match method {
+            Method::BasicAck(ack) => self.on_confirm(core, ack.delivery_tag, ack.multiple, true)?,
+            Method::BasicNack(nack) => self.on_confirm(core, nack.delivery_tag, nack.multiple, false)?,
+            Method::BasicReturn(back) => {
+                let origin = Origin::Return { code: ReplyCode(back.reply_code), text: back.reply_text };
+                self.assembler.start(origin, back.exchange.as_bytes(), back.routing_key.as_bytes());
+            }
+            Method::BasicCancel(cancel) => {
+                if let Some(consumer) = self.consumers.remove(cancel.consumer_tag.as_bytes()) {
+                    core.emit(Event::ConsumerCancelled { consumer });
+                }
+                if !cancel.no_wait {
+                    core.answer(self.id.number, basic::CancelOk { consumer_tag: cancel.consumer_tag }, now);
+                }
+            }
+            Method::ChannelFlow(flow) => {
+                core.answer(self.id.number, channel::FlowOk { active: flow.active }, now);
+                self.flow_stopped = !flow.active;
+                self.make_writable(core);
+            }
+            Method::ChannelClose(close) => {
+                core.answer(self.id.number, channel::CloseOk {}, now);
+                let reason = Arc::new(CloseReason::Server(close.into()));
+                self.end(core, &reason);
+                return Ok(Flow::Ended(reason));
+            }
+            method => self.on_reply(core, method, now)?,
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn on_deliver(&mut self, deliver: &Deliver<'_>) {
+        let consumer = self.consumers.find(deliver.consumer_tag);
+        let origin = Origin::Deliver {
+            consumer: consumer.and_then(|consumer| consumer.token),
+            no_ack: consumer.is_some_and(|consumer| consumer.no_ack),
+            tag: deliver.delivery_tag,
+            redelivered: deliver.redelivered,
+        };
+        self.assembler.start(origin, deliver.exchange, deliver.routing_key);
+    }
+
+    fn on_confirm(
+        &mut self,
+        core: &mut Core,
+        tag: u64,
+        multiple: bool,
+        acked: bool,
+    ) -> Result<(), PeerMisbehaved> {
+        let unknown = PeerMisbehaved::UnknownPublish { channel: self.id.number, tag };
+        let Some(confirms) = &mut self.confirms else { return Err(unknown) };
+        let resolve = |token, confirmation| core.emit(Event::Confirmed { token, result: Ok(confirmation) });
+        confirms.on_confirm(tag, multiple, acked, resolve).map_err(|_| unknown)?;
+        self.make_writable(core);
+        Ok(())
+    }
+
+    /// Tells whoever was refused that there is room again, if there is.
+    fn make_writable(&mut self, core: &mut Core) {
+        let full =
+            self.confirms.as_ref().is_some_and(|confirms| confirms.len() >= core.config.max_unconfirmed);
+        if self.refused && !full && !self.flow_stopped {
+            self.refused = false;
+            core.emit(Event::Writable);
+        }
+    }
+
+    fn on_reply(&mut self, core: &mut Core, method: Method, now: Instant) -> Result<(), PeerMisbehaved> {
+        let unexpected = PeerMisbehaved::UnexpectedMethod { method: method.name(), channel: self.id.number };
+        let call = self.calls.answered_by(&method).ok_or(unexpected)?;
+        let reply = match (call.expects, method) {
+            (Expects::ChannelOpen, _) => {
+                self.state = State::Open;
+                if call.token.is_none() {
+                    self.close(core, ReplyCode::SUCCESS, CloseReason::Requested, None, now);
+                }
+                Reply::Channel(self.id)
+            }
+            (Expects::Consume { consumer, no_ack }, Method::BasicConsumeOk(ok)) => {
+                self.consumers.insert(ok.consumer_tag.clone(), call.token, no_ack);
+                if call.token.is_none() {
+                    self.drop_consumer(core, ok.consumer_tag.clone(), now);
+                }
+                debug_assert!(call.token.is_none_or(|token| token == consumer));
+                Reply::Consumer { channel: self.id, consumer_tag: ok.consumer_tag }
+            }
+            (Expects::Cancel, Method::BasicCancelOk(ok)) => {
+                self.consumers.remove(ok.consumer_tag.as_bytes());
+                Reply::Method(Box::new(ok.into()))
+            }
+            (Expects::Get { no_ack }, Method::BasicGetOk(ok)) => {
+                let origin = Origin::Get {
+                    token: call.token,
+                    no_ack,
+                    tag: ok.delivery_tag,
+                    redelivered: ok.redelivered,
+                    message_count: ok.message_count,
+                };
+                self.assembler.start(origin, ok.exchange.as_bytes(), ok.routing_key.as_bytes());
+                return Ok(()); // the reply comes with the content
+            }
+            (Expects::Get { .. }, _) => Reply::Empty,
+            (_, method) => Reply::Method(Box::new(method)),
+        };
+        if let Some(token) = call.token {
+            core.emit(Event::Reply { token, result: Ok(reply) });
+        }
+        Ok(())
+    }
+
+    /// Takes the payload of a header frame.
+    pub(super) fn on_header(
+        &mut self,
+        core: &mut Core,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<(), PeerMisbehaved> {
+        if let State::Closing { .. } = self.state {
+            return Ok(());
+        }
+        let whole = self.assembler.on_header(payload, core.config.max_body_size);
+        self.on_content(core, "header", whole, now)
+    }
+
+    /// Whether a body frame of `len` bytes should be handed over rather than copied.
+    pub(super) fn takes_whole_body(&self, len: usize) -> bool {
+        matches!(self.state, State::Open) && self.assembler.takes_whole(len)
+    }
+
+    /// Takes the payload of a body frame that is to be handed over.
+    pub(super) fn on_whole_body(
+        &mut self,
+        core: &mut Core,
+        body: Bytes,
+        now: Instant,
+    ) -> Result<(), PeerMisbehaved> {
+        let whole = self.assembler.on_whole_body(body);
+        self.on_content(core, "body", whole, now)
+    }
+
+    /// Takes the payload of a body frame.
+    pub(super) fn on_body(
+        &mut self,
+        core: &mut Core,
+        payload: &[u8],
+        now: Instant,
+    ) -> Result<(), PeerMisbehaved> {
+        if let State::Closing { .. } = self.state {
+            return Ok(());
+        }
+        let whole = self.assembler.on_body(payload);
+        self.on_content(core, "body", whole, now)
+    }
+
+    fn on_content(
+        &mut self,
+        core: &mut Core,
+        frame: &'static str,
+        whole: Result<Option<(Origin, Message)>, Refusal>,
+        now: Instant,
+    ) -> Result<(), PeerMisbehaved> {
+        match whole {
+            Ok(None) => {}
+            Ok(Some((origin, message))) => self.on_message(core, origin, message, now),
+            Err(Refusal::Unexpected) => {
+                return Err(PeerMisbehaved::UnexpectedFrame { frame, channel: self.id.number });
+            }
+            Err(Refusal::TooLong) => return Err(PeerMisbehaved::BodyTooLong(self.id.number)),
+            Err(Refusal::Wire(error)) => return Err(error.into()),
+            Err(Refusal::TooLarge(size)) => {
+                let reason = CloseReason::BodyTooLarge { size, max: core.config.max_body_size };
+                self.close(core, ReplyCode::CONTENT_TOO_LARGE, reason, None, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_message(&mut self, core: &mut Core, origin: Origin, message: Message, now: Instant) {
+        let id = |no_ack: bool, tag| (!no_ack).then_some(DeliveryId { channel: self.id, tag });
+        match origin {
+            Origin::Deliver { consumer: Some(consumer), no_ack, tag, redelivered } => {
+                let delivery = Delivery { id: id(no_ack, tag), redelivered, message };
+                core.emit(Event::Delivery { consumer, delivery });
+            }
+            Origin::Get { token: Some(token), no_ack, tag, redelivered, message_count } => {
+                let delivery = Box::new(Delivery { id: id(no_ack, tag), redelivered, message });
+                core.emit(Event::Reply { token, result: Ok(Reply::Message { delivery, message_count }) });
+            }
+            Origin::Deliver { consumer: None, no_ack, tag, .. }
+            | Origin::Get { token: None, no_ack, tag, .. } => {
+                if !no_ack {
+                    let requeue = basic::Nack { delivery_tag: tag, multiple: false, requeue: true };
+                    core.answer(self.id.number, requeue, now);
+                }
+            }
+            Origin::Return { code, text } => {
+                let returned = Box::new(Returned { code, text, message });
+                let unclaimed = match &mut self.confirms {
+                    Some(confirms) => confirms.on_return(returned),
+                    None => Some(returned),
+                };
+                if let Some(returned) = unclaimed {
+                    core.emit(Event::Returned { channel: self.id, returned });
+                }
+            }
+        }
+    }
+}

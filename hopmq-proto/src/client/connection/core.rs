@@ -1,0 +1,154 @@
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::amqp::{FRAME_MIN_SIZE, HEARTBEAT_FRAME, Method, WireError, write_method};
+use crate::client::{Config, Event, Lost, Token};
+use crate::{Deadlines, Instant, Outbox};
+
+/// What can become due. Where two are due at once, the order here is the order they fire in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// The handshake takes too long.
+    Connect,
+    /// The close takes too long, or the flush behind it.
+    Close,
+    /// Look whether a heartbeat must be sent.
+    HeartbeatSend,
+    /// Look whether the server is still alive.
+    HeartbeatReceive,
+    /// The oldest call of a channel.
+    Call(u16),
+    /// The oldest unconfirmed publish of a channel.
+    Confirm(u16),
+}
+
+/// What every phase of a connection needs: where bytes, events and deadlines go.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) config: Config,
+    pub(super) outbox: Outbox,
+    pub(super) deadlines: Deadlines<Timer>,
+    /// The negotiated limit, or the one that holds before tuning.
+    pub(super) frame_max: usize,
+    /// The owner has asked not to read for now.
+    pub(super) paused: bool,
+    events: VecDeque<Event>,
+    event_bytes: usize,
+    tokens: u64,
+    /// Zero when heartbeats are off.
+    heartbeat: Duration,
+    last_queued: Instant,
+    last_received: Instant,
+}
+
+impl Core {
+    pub(super) fn new(config: Config, now: Instant) -> Self {
+        Self {
+            config,
+            outbox: Outbox::new(),
+            deadlines: Deadlines::new(),
+            frame_max: FRAME_MIN_SIZE,
+            paused: false,
+            events: VecDeque::new(),
+            event_bytes: 0,
+            tokens: 0,
+            heartbeat: Duration::ZERO,
+            last_queued: now,
+            last_received: now,
+        }
+    }
+
+    pub(super) fn token(&mut self) -> Token {
+        self.tokens += 1;
+        Token(self.tokens)
+    }
+
+    pub(super) fn emit(&mut self, event: Event) {
+        self.event_bytes += event.size();
+        self.events.push_back(event);
+    }
+
+    pub(super) fn pop_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        self.event_bytes -= event.size();
+        Some(event)
+    }
+
+    /// Whether the owner should read: it has room for what that brings.
+    pub(super) fn may_read(&self) -> bool {
+        !self.paused && self.event_bytes <= self.config.max_event_bytes
+    }
+
+    /// Queues a method frame. On an error nothing is queued.
+    pub(super) fn send(&mut self, channel: u16, method: &Method, now: Instant) -> Result<(), WireError> {
+        let result = write_method(self.outbox.tail(), channel, self.frame_max, method);
+        self.outbox.end_frame();
+        self.touch(now);
+        result
+    }
+
+    /// Queues a method frame of fixed arguments, which always fits.
+    pub(super) fn answer(&mut self, channel: u16, method: impl Into<Method>, now: Instant) {
+        let sent = self.send(channel, &method.into(), now);
+        debug_assert!(sent.is_ok(), "a method of fixed arguments fits a frame");
+    }
+
+    /// Queues a method frame ahead of bulk data.
+    pub(super) fn answer_first(&mut self, channel: u16, method: impl Into<Method>, now: Instant) {
+        let mut frame = BytesMut::new();
+        let written = write_method(&mut frame, channel, self.frame_max, &method.into());
+        debug_assert!(written.is_ok(), "a method of fixed arguments fits a frame");
+        self.outbox.push_urgent(frame.freeze());
+        self.touch(now);
+    }
+
+    /// Remembers that something was queued, which counts as a sign of life.
+    pub(super) fn touch(&mut self, now: Instant) {
+        self.last_queued = now;
+    }
+
+    /// Remembers that something came from the server.
+    pub(super) fn received(&mut self, now: Instant) {
+        self.last_received = now;
+    }
+
+    /// Starts heartbeats every `seconds`, or none for 0.
+    pub(super) fn start_heartbeat(&mut self, seconds: u16, now: Instant) {
+        self.heartbeat = Duration::from_secs(seconds.into());
+        if seconds > 0 {
+            self.deadlines.set(Timer::HeartbeatSend, now + self.heartbeat / 2);
+            self.deadlines.set(Timer::HeartbeatReceive, now + self.heartbeat * 2);
+        }
+    }
+
+    /// Sends a heartbeat when nothing has been sent for half an interval.
+    pub(super) fn heartbeat_send(&mut self, now: Instant) {
+        let half = self.heartbeat / 2;
+        if now - self.last_queued >= half {
+            self.outbox.push_urgent(Bytes::from_static(&HEARTBEAT_FRAME));
+            self.last_queued = now;
+        }
+        self.deadlines.set(Timer::HeartbeatSend, self.last_queued + half);
+    }
+
+    /// Reports a server that has been silent for two intervals. Silence does not count while we do not read.
+    pub(super) fn heartbeat_receive(&mut self, now: Instant) -> Option<Lost> {
+        let allowed = self.heartbeat * 2;
+        if !self.may_read() {
+            self.last_received = now;
+        }
+        if now - self.last_received >= allowed {
+            return Some(Lost::Heartbeat { seconds: (now - self.last_received).as_secs() });
+        }
+        self.deadlines.set(Timer::HeartbeatReceive, self.last_received + allowed);
+        None
+    }
+}
+
+/// The first bytes of `input`, to show in an error.
+pub(super) fn excerpt(input: &[u8]) -> Vec<u8> {
+    input.iter().copied().take(32).collect()
+}

@@ -1,0 +1,154 @@
+use alloc::boxed::Box;
+
+use bytes::BytesMut;
+
+use super::core::{Core, Timer, excerpt};
+use crate::Instant;
+use crate::amqp::{FRAME_MIN_SIZE, Method, PROTOCOL_HEADER, ShortStr, connection};
+use crate::client::close::ProtocolVersion;
+use crate::client::{CloseReason, HandshakeError, HandshakeStep, PeerMisbehaved, ServerInfo};
+
+/// The smallest frame-max that AMQP 0-9-1 allows. `LavinMQ` proposes it over WebSocket.
+const SPEC_FRAME_MIN: u32 = 4096;
+
+/// The first phase of a connection: greeting, login, tuning, opening the virtual host.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    step: HandshakeStep,
+    /// What has been agreed on so far.
+    info: ServerInfo,
+}
+
+/// What the handshake does with a method.
+pub(super) enum Progress {
+    /// More must come.
+    Continue,
+    /// The connection is open.
+    Opened(Box<ServerInfo>),
+}
+
+impl Handshake {
+    /// Sends the protocol header and starts the deadline.
+    pub(super) fn start(core: &mut Core, now: Instant) -> Self {
+        core.outbox.tail().extend_from_slice(&PROTOCOL_HEADER);
+        core.outbox.end_frame();
+        core.deadlines.set(Timer::Connect, now + core.config.connect_timeout);
+        let info = ServerInfo { properties: Default::default(), channel_max: 0, frame_max: 0, heartbeat: 0 };
+        Self { step: HandshakeStep::Greeting, info }
+    }
+
+    /// A server that is asked for a version it does not speak, or that does not speak AMQP, says so in its first bytes.
+    pub(super) fn check_greeting(&self, input: &BytesMut) -> Result<(), HandshakeError> {
+        if self.step != HandshakeStep::Greeting {
+            return Ok(());
+        }
+        match input.first() {
+            None | Some(1) => Ok(()),
+            Some(b'A') if PROTOCOL_HEADER.starts_with(input.get(..4).unwrap_or(input)) => {
+                match input.first_chunk::<8>() {
+                    Some(&[.., id, major, minor, revision]) => {
+                        Err(HandshakeError::ProtocolVersion(ProtocolVersion([id, major, minor, revision])))
+                    }
+                    None => Ok(()),
+                }
+            }
+            Some(_) => Err(HandshakeError::NotAmqp(excerpt(input))),
+        }
+    }
+
+    /// Takes the method that comes next.
+    pub(super) fn on_method(
+        &mut self,
+        core: &mut Core,
+        method: Method,
+        now: Instant,
+    ) -> Result<Progress, CloseReason> {
+        match (self.step, method) {
+            (HandshakeStep::Greeting, Method::ConnectionStart(start)) => self.on_start(core, start, now)?,
+            (HandshakeStep::Login, Method::ConnectionTune(tune)) => self.on_tune(core, &tune, now)?,
+            (HandshakeStep::Opening, Method::ConnectionOpenOk(_)) => {
+                core.deadlines.clear(Timer::Connect);
+                return Ok(Progress::Opened(Box::new(self.info.clone())));
+            }
+            (_, Method::ConnectionClose(close)) => {
+                core.answer(0, connection::CloseOk {}, now);
+                return Err(CloseReason::Server(close.into()));
+            }
+            (_, method) => {
+                let fault = PeerMisbehaved::UnexpectedMethod { method: method.name(), channel: 0 };
+                return Err(CloseReason::PeerMisbehaved(fault));
+            }
+        }
+        Ok(Progress::Continue)
+    }
+
+    fn on_start(
+        &mut self,
+        core: &mut Core,
+        start: connection::Start,
+        now: Instant,
+    ) -> Result<(), CloseReason> {
+        let offered = start.mechanisms.as_bytes();
+        let chosen = core.config.credentials.choose(offered);
+        let Some((mechanism, response)) =
+            chosen.and_then(|mechanism| Some((mechanism, core.config.credentials.response(mechanism)?)))
+        else {
+            let offered = start.mechanisms.to_string_lossy().into_owned();
+            return Err(CloseReason::Handshake(HandshakeError::NoMechanism(offered)));
+        };
+        let start_ok = connection::StartOk {
+            client_properties: core.config.client_properties(),
+            mechanism: ShortStr::from_static(mechanism.name()),
+            response,
+            locale: ShortStr::from_static("en_US"),
+        };
+        self.info.properties = start.server_properties;
+        self.step = HandshakeStep::Login;
+        core.send(0, &start_ok.into(), now)
+            .map_err(|error| CloseReason::Handshake(HandshakeError::Encode(error)))
+    }
+
+    fn on_tune(&mut self, core: &mut Core, tune: &connection::Tune, now: Instant) -> Result<(), CloseReason> {
+        let frame_max =
+            negotiate_frame_max(core.config.frame_max, tune.frame_max).map_err(CloseReason::Handshake)?;
+        let heartbeat = core.config.heartbeat.negotiate(tune.heartbeat);
+        let ours = core.config.channel_max.get();
+        let channel_max = if tune.channel_max == 0 { ours } else { ours.min(tune.channel_max) };
+        self.info.channel_max = channel_max;
+        self.info.frame_max = frame_max;
+        self.info.heartbeat = heartbeat;
+        self.step = HandshakeStep::Opening;
+        core.answer(0, connection::TuneOk { channel_max, frame_max, heartbeat }, now);
+        core.frame_max = frame_max as usize;
+        core.start_heartbeat(heartbeat, now);
+        let open = connection::Open { virtual_host: core.config.virtual_host.clone() };
+        core.answer(0, open, now);
+        Ok(())
+    }
+
+    /// What it means that the server closed the stream now.
+    pub(super) fn eof(&self) -> CloseReason {
+        CloseReason::Handshake(HandshakeError::Eof(self.step))
+    }
+
+    /// What it means that the transport failed now.
+    pub(super) fn transport_failed(&self, why: alloc::string::String) -> CloseReason {
+        CloseReason::Handshake(HandshakeError::Transport(self.step, why))
+    }
+
+    /// What it means that the deadline has passed.
+    pub(super) fn timeout(&self) -> CloseReason {
+        CloseReason::Handshake(HandshakeError::Timeout(self.step))
+    }
+}
+
+/// The smaller of both, where 0 is no limit; never below what the server can take.
+fn negotiate_frame_max(ours: u32, server: u32) -> Result<u32, HandshakeError> {
+    #[allow(clippy::cast_possible_truncation)]
+    let ours = if ours == 0 { u32::MAX } else { ours.max(FRAME_MIN_SIZE as u32) };
+    match server {
+        0 => Ok(ours),
+        1..SPEC_FRAME_MIN => Err(HandshakeError::FrameMax(server)),
+        server => Ok(ours.min(server)),
+    }
+}

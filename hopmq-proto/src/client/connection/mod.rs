@@ -1,0 +1,428 @@
+//! One life of one AMQP connection.
+
+mod assembler;
+mod calls;
+mod channel;
+mod channels;
+mod confirms;
+mod consumers;
+mod core;
+mod error;
+mod handshake;
+mod open;
+
+use alloc::string::String;
+use alloc::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use self::core::{Core, Timer};
+use self::handshake::{Handshake, Progress};
+use self::open::Open;
+use super::{
+    CallError, ChannelId, CloseReason, Config, Delivery, DeliveryId, Event, Lost, PeerMisbehaved, Reply,
+    Token,
+};
+use crate::amqp::{
+    FRAME_HEADER_LEN, FrameHead, FrameKind, Method, Properties, Publish, ReplyCode, ShortStr, connection,
+};
+use crate::{Engine, Instant, Outbox, Want};
+
+pub use error::{CommandError, PublishError, Settle, SettleError};
+
+/// The client's side of one AMQP connection, as an [`Engine`].
+///
+/// It begins with the protocol header in its outbox, and goes through [handshake](Event::Opened), work and close. It
+/// knows no socket: see the [crate documentation](crate) for how it is driven.
+#[derive(Debug)]
+pub struct Connection {
+    core: Core,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Handshake(Handshake),
+    Open(Open),
+    /// `connection.close` is sent; everything but `close` and `close-ok` is dropped.
+    Closing {
+        token: Token,
+    },
+    /// The terminal event has been emitted; the outbox may hold the last bytes.
+    Closed(Arc<CloseReason>),
+}
+
+impl Connection {
+    /// A connection whose transport is open at `now`. `connect_timeout` counts from here.
+    #[must_use]
+    pub fn new(config: Config, now: Instant) -> Self {
+        let mut core = Core::new(config, now);
+        let handshake = Handshake::start(&mut core, now);
+        Self { core, phase: Phase::Handshake(handshake) }
+    }
+
+    /// Why the connection has ended, once it has.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<&Arc<CloseReason>> {
+        match &self.phase {
+            Phase::Closed(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    fn open(&mut self) -> Result<(&mut Open, &mut Core), CommandError> {
+        match &mut self.phase {
+            Phase::Open(open) => Ok((open, &mut self.core)),
+            Phase::Handshake(_) => Err(CommandError::NotOpen),
+            Phase::Closing { .. } => Err(CommandError::Closed(Arc::new(CloseReason::Requested))),
+            Phase::Closed(reason) => Err(CommandError::Closed(reason.clone())),
+        }
+    }
+
+    /// Opens a channel. [`Reply::Channel`] says that it is open, and until then commands on it are refused.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not open, or has all the channels that were agreed on.
+    pub fn open_channel(&mut self, now: Instant) -> Result<(ChannelId, Token), CommandError> {
+        let (open, core) = self.open()?;
+        open.channels.open(core, now)
+    }
+
+    /// Closes a channel. Everything that waits on it is resolved at once; [`Reply::Closed`] follows.
+    ///
+    /// # Errors
+    ///
+    /// When it is not open.
+    pub fn close_channel(&mut self, channel: ChannelId, now: Instant) -> Result<Token, CommandError> {
+        let (open, core) = self.open()?;
+        let channel = open.by_id(channel)?;
+        channel.check_open()?;
+        let token = core.token();
+        channel.close(core, ReplyCode::SUCCESS, CloseReason::Requested, Some(token), now);
+        Ok(token)
+    }
+
+    /// Sends a method that the server answers: declare, bind, purge, delete, qos, consume, cancel, get, recover,
+    /// confirm.select.
+    ///
+    /// Calls can be sent without waiting for the replies of earlier ones; replies come in order.
+    ///
+    /// # Errors
+    ///
+    /// When the channel is not open, the method is none of these, or it cannot be encoded.
+    pub fn call(
+        &mut self,
+        channel: ChannelId,
+        method: impl Into<Method>,
+        now: Instant,
+    ) -> Result<Token, CommandError> {
+        let (open, core) = self.open()?;
+        open.by_id(channel)?.call(core, &method.into(), now)
+    }
+
+    /// Nobody waits for this call any more: no event resolves it, and what the server grants is given back.
+    pub fn abandon(&mut self, channel: ChannelId, token: Token) {
+        if let Ok((open, _)) = self.open()
+            && let Ok(channel) = open.by_id(channel)
+        {
+            channel.abandon(token);
+        }
+    }
+
+    /// Gives back what a reply granted, because nobody has taken it: closes the channel, cancels the consumer, puts the
+    /// message back into its queue.
+    pub fn give_back(&mut self, reply: Reply, now: Instant) {
+        let Ok((open, core)) = self.open() else { return };
+        match reply {
+            Reply::Channel(id) => {
+                if let Ok(channel) = open.by_id(id)
+                    && channel.check_open().is_ok()
+                {
+                    channel.close(core, ReplyCode::SUCCESS, CloseReason::Requested, None, now);
+                }
+            }
+            Reply::Consumer { channel, consumer_tag } => {
+                if let Ok(channel) = open.by_id(channel) {
+                    channel.drop_consumer(core, consumer_tag, now);
+                }
+            }
+            Reply::Message { delivery, .. } => self.requeue(*delivery, now),
+            Reply::Empty | Reply::Closed | Reply::Method(_) => {}
+        }
+    }
+
+    /// Puts a delivery back into its queue, if it can still be settled.
+    pub fn requeue(&mut self, delivery: Delivery, now: Instant) {
+        if let Some(id) = delivery.id {
+            // A channel that has ended has put it back already.
+            let _ = self.settle(id, Settle::Nack { multiple: false, requeue: true }, now);
+        }
+    }
+
+    /// Publishes a message. With confirms on the channel the token is resolved by [`Event::Confirmed`]; without, there
+    /// is none.
+    ///
+    /// # Errors
+    ///
+    /// When the channel is not open, there is no room, or it cannot be encoded. Nothing has been sent then.
+    pub fn publish(
+        &mut self,
+        channel: ChannelId,
+        publish: &Publish<'_>,
+        properties: &Properties,
+        body: &Bytes,
+        now: Instant,
+    ) -> Result<Option<Token>, PublishError> {
+        let (open, core) = self.open()?;
+        open.publish(core, channel, publish, properties, body, now)
+    }
+
+    /// Settles a delivery.
+    ///
+    /// # Errors
+    ///
+    /// When its channel has ended, or a later `multiple` has settled it. Nothing has been sent then.
+    #[allow(clippy::needless_pass_by_value)] // a delivery is settled once
+    pub fn settle(&mut self, id: DeliveryId, settle: Settle, now: Instant) -> Result<(), SettleError> {
+        let stale = |error| match error {
+            CommandError::Closed(reason) => SettleError::Closed(reason),
+            _ => SettleError::Stale,
+        };
+        let (open, core) = self.open().map_err(stale)?;
+        open.by_id(id.channel).map_err(stale)?.settle(core, id.tag, settle, now)
+    }
+
+    /// Closes the connection, after everything that is in the outbox. Everything that waits is resolved at once;
+    /// [`Reply::Closed`] and [`Event::Closed`] follow, within `close_timeout`.
+    ///
+    /// # Errors
+    ///
+    /// When it is closing or closed already.
+    pub fn close(&mut self, now: Instant) -> Result<Token, CommandError> {
+        match &mut self.phase {
+            Phase::Handshake(_) => {
+                let token = self.core.token();
+                self.core.emit(Event::Reply { token, result: Ok(Reply::Closed) });
+                self.core.outbox.clear();
+                self.finish(CloseReason::Requested, now);
+                Ok(token)
+            }
+            Phase::Open(open) => {
+                let token = self.core.token();
+                open.channels.end(&mut self.core, &Arc::new(CloseReason::Requested));
+                self.core.answer(0, close_method(ReplyCode::SUCCESS, "bye"), now);
+                self.core.deadlines.clear(Timer::Close);
+                self.core.deadlines.set(Timer::Close, now + self.core.config.close_timeout);
+                self.phase = Phase::Closing { token };
+                Ok(token)
+            }
+            Phase::Closing { .. } | Phase::Closed(_) => self.open().map(|_| Token(0)),
+        }
+    }
+
+    /// The transport has failed, for the reason that `why` gives.
+    pub fn handle_transport_error(&mut self, why: String, now: Instant) {
+        let reason = match &self.phase {
+            Phase::Handshake(handshake) => handshake.transport_failed(why),
+            _ => CloseReason::Lost(Lost::Transport(why)),
+        };
+        self.lose(reason, now);
+    }
+
+    /// Tells the engine whether its owner has room for more deliveries. While it has not, [`Engine::want`] is
+    /// [`Want::Write`] and the server's silence does not count against it.
+    pub fn set_paused(&mut self, paused: bool, now: Instant) {
+        if self.core.paused && !paused {
+            self.core.received(now);
+        }
+        self.core.paused = paused;
+    }
+
+    /// The stream is gone: nothing can be written any more.
+    fn lose(&mut self, reason: CloseReason, now: Instant) {
+        self.core.outbox.clear();
+        match self.phase {
+            Phase::Closing { .. } => self.finish(CloseReason::Requested, now),
+            _ => self.finish(reason, now),
+        }
+        self.core.deadlines.clear(Timer::Close);
+    }
+
+    /// Ends the connection: resolves what waits, emits the terminal event, leaves the outbox to be written.
+    fn finish(&mut self, reason: CloseReason, now: Instant) {
+        if let Phase::Closed(_) = self.phase {
+            return;
+        }
+        if let CloseReason::PeerMisbehaved(fault) = &reason
+            && matches!(self.phase, Phase::Open(_))
+        {
+            self.core.answer_first(0, close_method(fault.reply_code(), "protocol violation"), now);
+        }
+        let reason = Arc::new(reason);
+        self.core.deadlines.clear_all();
+        match &mut self.phase {
+            Phase::Open(open) => open.channels.end(&mut self.core, &reason),
+            Phase::Closing { token } => {
+                self.core.emit(Event::Reply { token: *token, result: Ok(Reply::Closed) });
+            }
+            Phase::Handshake(_) | Phase::Closed(_) => {}
+        }
+        self.core.emit(Event::Closed { reason: reason.clone() });
+        self.core.deadlines.set(Timer::Close, now + self.core.config.close_timeout);
+        self.phase = Phase::Closed(reason);
+    }
+
+    /// Takes the whole frame at the front of `input` off it.
+    fn on_frame(&mut self, head: FrameHead, input: &mut BytesMut, now: Instant) -> Result<(), CloseReason> {
+        if let Phase::Open(open) = &mut self.phase {
+            return open.on_frame(&mut self.core, head, input, now);
+        }
+        let payload = input.get(FRAME_HEADER_LEN..FRAME_HEADER_LEN + head.payload_len).unwrap_or_default();
+        let method = (head.kind == FrameKind::Method).then(|| Method::decode(payload));
+        input.advance(head.frame_len());
+        match (&mut self.phase, method) {
+            (Phase::Handshake(_), None) if head.kind == FrameKind::Heartbeat => Ok(()), // as early as tune-ok
+            (Phase::Handshake(handshake), Some(method)) if head.channel == 0 => {
+                let method = method.map_err(|error| CloseReason::PeerMisbehaved(error.into()))?;
+                if let Progress::Opened(info) = handshake.on_method(&mut self.core, method, now)? {
+                    self.phase = Phase::Open(Open::new(&info));
+                    self.core.emit(Event::Opened(info));
+                }
+                Ok(())
+            }
+            (Phase::Handshake(_), _) => {
+                let fault = PeerMisbehaved::UnexpectedFrame { frame: "channel", channel: head.channel };
+                Err(CloseReason::PeerMisbehaved(fault))
+            }
+            (Phase::Closing { .. }, Some(Ok(Method::ConnectionClose(_)))) => {
+                self.core.answer(0, connection::CloseOk {}, now);
+                Ok(())
+            }
+            (Phase::Closing { .. }, Some(Ok(Method::ConnectionCloseOk(_)))) => Err(CloseReason::Requested),
+            (Phase::Closing { .. } | Phase::Closed(_) | Phase::Open(_), _) => Ok(()),
+        }
+    }
+
+    fn on_timer(&mut self, timer: Timer, now: Instant) {
+        match (timer, &mut self.phase) {
+            (Timer::Connect, Phase::Handshake(handshake)) => {
+                let reason = handshake.timeout();
+                self.core.outbox.clear();
+                self.finish(reason, now);
+            }
+            (Timer::Close, Phase::Closing { token }) => {
+                // `finish` would report success: the caller is told first, under a token of its own.
+                let token = *token;
+                self.core.emit(Event::Reply { token, result: Err(CallError::TimedOut) });
+                self.phase = Phase::Closed(Arc::new(CloseReason::Requested));
+                self.core.outbox.clear();
+                self.core.deadlines.clear_all();
+                self.core.emit(Event::Closed { reason: Arc::new(CloseReason::Requested) });
+            }
+            (Timer::Close, Phase::Closed(_)) => self.core.outbox.clear(),
+            (Timer::HeartbeatSend, Phase::Closed(_)) | (Timer::HeartbeatReceive, Phase::Closed(_)) => {}
+            (Timer::HeartbeatSend, _) => self.core.heartbeat_send(now),
+            (Timer::HeartbeatReceive, _) => {
+                if let Some(lost) = self.core.heartbeat_receive(now) {
+                    self.lose(CloseReason::Lost(lost), now);
+                }
+            }
+            (Timer::Call(number), Phase::Open(open)) => {
+                if let Some(channel) = open.channels.by_number(number) {
+                    channel.on_call_due(&mut self.core, now);
+                }
+            }
+            (Timer::Confirm(number), Phase::Open(open)) => {
+                if let Some(channel) = open.channels.by_number(number) {
+                    channel.on_confirm_due(&mut self.core, now);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn close_method(code: ReplyCode, text: &'static str) -> connection::Close {
+    connection::Close {
+        reply_code: code.0,
+        reply_text: ShortStr::from_static(text),
+        class_id: 0,
+        method_id: 0,
+    }
+}
+
+impl Engine for Connection {
+    type Event = Event;
+
+    fn handle_input(&mut self, input: &mut BytesMut, now: Instant) {
+        if !input.is_empty() {
+            self.core.received(now);
+        }
+        while !input.is_empty() {
+            if let Phase::Closed(_) = self.phase {
+                input.clear();
+                break;
+            }
+            if let Phase::Handshake(handshake) = &self.phase
+                && let Err(error) = handshake.check_greeting(input)
+            {
+                self.core.outbox.clear();
+                self.finish(CloseReason::Handshake(error), now);
+                continue;
+            }
+            let result = match FrameHead::peek(input, self.core.frame_max) {
+                Ok(None) => break,
+                Ok(Some(head)) => self.on_frame(head, input, now),
+                Err(error) => Err(CloseReason::PeerMisbehaved(error.into())),
+            };
+            if let Err(reason) = result {
+                self.finish(reason, now);
+            }
+        }
+        if let Phase::Open(open) = &mut self.phase {
+            open.make_writable(&mut self.core);
+        }
+    }
+
+    fn handle_eof(&mut self, now: Instant) {
+        let reason = match &self.phase {
+            Phase::Handshake(handshake) => handshake.eof(),
+            _ => CloseReason::Lost(Lost::Eof),
+        };
+        self.lose(reason, now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.core.deadlines.pop_due(now) {
+            self.on_timer(timer, now);
+        }
+        if let Phase::Open(open) = &mut self.phase {
+            open.make_writable(&mut self.core);
+        }
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.core.pop_event()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Open(open) if open.has_room_again(&self.core) => Some(Instant::ZERO),
+            Phase::Closed(_) if self.core.outbox.is_empty() => None,
+            _ => self.core.deadlines.next(),
+        }
+    }
+
+    fn outbox(&mut self) -> &mut Outbox {
+        &mut self.core.outbox
+    }
+
+    fn want(&self) -> Want {
+        match &self.phase {
+            Phase::Closed(_) => Want::Shutdown,
+            _ if self.core.may_read() => Want::ReadWrite,
+            _ => Want::Write,
+        }
+    }
+}

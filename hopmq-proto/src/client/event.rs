@@ -1,0 +1,196 @@
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use thiserror::Error;
+
+use super::{CloseReason, Delivery, Returned};
+use crate::amqp::{FieldTable, Method, ShortStr};
+
+/// The number of an accepted command, until one event resolves it. Numbers are never used twice.
+#[must_use = "exactly one event resolves it"]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(pub(super) u64);
+
+impl Token {
+    /// The number, for a trace or as the key of a map.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+/// A channel: its number, and which of the channels that had this number it is.
+///
+/// A command for a channel that has ended is refused, even when its number is in use again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId {
+    pub(super) number: u16,
+    pub(super) incarnation: u32,
+}
+
+impl ChannelId {
+    /// The number on the wire.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.number
+    }
+}
+
+/// What a delivery is settled with, once: it cannot be copied.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct DeliveryId {
+    pub(super) channel: ChannelId,
+    pub(super) tag: u64,
+}
+
+impl DeliveryId {
+    /// The channel it came on.
+    #[must_use]
+    pub const fn channel(&self) -> ChannelId {
+        self.channel
+    }
+
+    /// The delivery tag on the wire.
+    #[must_use]
+    pub const fn tag(&self) -> u64 {
+        self.tag
+    }
+}
+
+/// What happened on a connection.
+///
+/// [`Closed`](Event::Closed) comes exactly once, and last; every token has been resolved before it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The handshake is done.
+    Opened(Box<ServerInfo>),
+    /// A call has ended.
+    Reply {
+        /// The call.
+        token: Token,
+        /// What the server answered, or why it did not.
+        result: Result<Reply, CallError>,
+    },
+    /// The fate of a publish on a channel with confirms is known.
+    Confirmed {
+        /// The publish.
+        token: Token,
+        /// What became of it. An error means that it may or may not have reached the server.
+        result: Result<Confirmation, CallError>,
+    },
+    /// A message for a consumer.
+    Delivery {
+        /// The `basic.consume` that started the consumer.
+        consumer: Token,
+        /// The message.
+        delivery: Delivery,
+    },
+    /// A mandatory message came back, on a channel without confirms or to nobody's publish.
+    Returned {
+        /// The channel.
+        channel: ChannelId,
+        /// The message.
+        returned: Box<Returned>,
+    },
+    /// The server has ended a consumer, most often because its queue is gone.
+    ConsumerCancelled {
+        /// The `basic.consume` that started the consumer.
+        consumer: Token,
+    },
+    /// A channel has ended. Its calls, publishes and consumers ended with it.
+    ChannelClosed {
+        /// The channel.
+        channel: ChannelId,
+        /// Why.
+        reason: Arc<CloseReason>,
+    },
+    /// The server takes no publishes for now; they are refused until `Writable`.
+    Blocked {
+        /// Why.
+        reason: ShortStr,
+    },
+    /// The server takes publishes again.
+    Unblocked,
+    /// A publish that was refused for want of room would now be accepted.
+    Writable,
+    /// The connection has ended. Nothing follows.
+    Closed {
+        /// Why.
+        reason: Arc<CloseReason>,
+    },
+}
+
+impl Event {
+    /// How many bytes of messages the event holds.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Delivery { delivery, .. } => delivery.message.size(),
+            Self::Returned { returned, .. } => returned.message.size(),
+            _ => 0,
+        }
+    }
+}
+
+/// The server's answer to a call.
+#[derive(Debug)]
+pub enum Reply {
+    /// A channel is open.
+    Channel(ChannelId),
+    /// A consumer runs; its deliveries carry the token of the call.
+    Consumer {
+        /// The channel it runs on.
+        channel: ChannelId,
+        /// Its name.
+        consumer_tag: ShortStr,
+    },
+    /// A get brought a message.
+    Message {
+        /// The message.
+        delivery: Box<Delivery>,
+        /// How many are left in the queue.
+        message_count: u32,
+    },
+    /// A get found the queue empty.
+    Empty,
+    /// The channel or connection is closed, as was asked.
+    Closed,
+    /// Any other `-ok` method.
+    Method(Box<Method>),
+}
+
+/// Why a call or a publish has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The channel or connection ended first.
+    #[error(transparent)]
+    Closed(Arc<CloseReason>),
+    /// The answer did not come in time. It may still take effect.
+    #[error("the server did not answer in time")]
+    TimedOut,
+}
+
+/// What became of a publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Confirmation {
+    /// The server has taken it.
+    Acked,
+    /// The server could not take it, or a full queue refused it.
+    Nacked,
+    /// It was mandatory and no queue took it, so it came back.
+    Returned(Box<Returned>),
+}
+
+/// What the two sides agreed on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerInfo {
+    /// Product, version and capabilities of the server.
+    pub properties: FieldTable,
+    /// The highest channel number.
+    pub channel_max: u16,
+    /// The largest frame in bytes.
+    pub frame_max: u32,
+    /// Seconds between heartbeats; 0 means none.
+    pub heartbeat: u16,
+}

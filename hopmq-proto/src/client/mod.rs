@@ -1,0 +1,17 @@
+//! The client: one AMQP connection as an [`Engine`](crate::Engine).
+//!
+//! [`Connection`] is one life of one connection, from the protocol header to the last close. It starts with
+//! [`Config`], takes commands, and tells what happened as [`Event`]s. Commands that get an answer return a [`Token`],
+//! and each token is resolved by exactly one event.
+
+mod close;
+mod config;
+mod connection;
+mod event;
+mod message;
+
+pub use close::{CloseReason, HandshakeError, HandshakeStep, Lost, PeerMisbehaved, ServerClose};
+pub use config::{Config, Heartbeat};
+pub use connection::{CommandError, Connection, PublishError, Settle, SettleError};
+pub use event::{CallError, ChannelId, Confirmation, DeliveryId, Event, Reply, ServerInfo, Token};
+pub use message::{Delivery, Message, Returned};
