@@ -1,4 +1,4 @@
-"""pika's whole conversation with a broker: `roundtrip.py URI COUNT`. Prints `pika ok: ...`, or a traceback and exit code 1.
+"""pika against a broker: `roundtrip.py URI COUNT` prints `pika ok: ...`, or a traceback with exit code 1.
 
 pika is a client that somebody else wrote, so what it reads here is what the broker really said.
 """
