@@ -1,0 +1,15 @@
+//! Fuzz bodies: each is a function of bytes that panics where a property does not hold.
+//!
+//! The `fuzz` crate feeds them what libFuzzer makes up, `tests/fuzz_corpus.rs` what is committed in `fuzz/corpus`.
+
+#![allow(clippy::panic, clippy::indexing_slicing)] // a body fails by panicking
+
+mod frame;
+mod method;
+mod properties;
+mod table;
+
+pub use frame::frame;
+pub use method::method;
+pub use properties::properties;
+pub use table::table;
