@@ -7,6 +7,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod amqp;
+pub mod broker;
 pub mod client;
 mod engine;
 

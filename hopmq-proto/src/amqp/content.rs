@@ -190,7 +190,7 @@ pub fn write_content(
     result
 }
 
-fn write_body(outbox: &mut Outbox, channel: u16, frame_max: usize, body: &Bytes) {
+pub(crate) fn write_body(outbox: &mut Outbox, channel: u16, frame_max: usize, body: &Bytes) {
     let piece = frame_max.min(FRAME_MAX_SIZE).saturating_sub(FRAME_OVERHEAD).max(1);
     let mut start = 0;
     while start < body.len() {

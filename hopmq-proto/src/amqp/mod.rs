@@ -17,6 +17,7 @@ mod strings;
 mod table;
 mod writer;
 
+pub(crate) use content::write_body;
 pub use content::{ContentHeader, Deliver, Publish, write_ack, write_content, write_deliver, write_publish};
 pub use error::WireError;
 pub use frame::{

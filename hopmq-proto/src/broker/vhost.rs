@@ -1,0 +1,50 @@
+use alloc::string::String;
+
+use hashbrown::HashMap;
+
+use crate::amqp::{FieldTable, ShortStr};
+
+use super::exchange::{Declared, Exchange, Kind};
+use super::id::{ExchangeId, QueueId, Slab};
+
+/// The exchanges that are there from the start, the default exchange among them.
+const PREDECLARED: [(&str, Kind); 8] = [
+    ("", Kind::Direct),
+    ("amq.direct", Kind::Direct),
+    ("amq.fanout", Kind::Fanout),
+    ("amq.topic", Kind::Topic),
+    ("amq.headers", Kind::Headers),
+    ("amq.match", Kind::Headers),
+    ("amq.rabbitmq.trace", Kind::Topic),
+    ("amq.rabbitmq.log", Kind::Topic),
+];
+
+/// A namespace of exchanges and queues.
+#[derive(Debug)]
+pub(super) struct Vhost {
+    pub(super) name: String,
+    pub(super) queues: HashMap<ShortStr, QueueId>,
+    pub(super) exchanges: HashMap<ShortStr, ExchangeId>,
+    pub(super) bindings: usize,
+}
+
+impl Vhost {
+    /// A virtual host with its predeclared exchanges, which go into `exchanges`.
+    pub(super) fn new(name: String, index: usize, exchanges: &mut Slab<ExchangeId, Exchange>) -> Self {
+        let mut vhost = Self { name, queues: HashMap::new(), exchanges: HashMap::new(), bindings: 0 };
+        for (name, kind) in PREDECLARED {
+            let name = ShortStr::from_static(name);
+            let declared = Declared {
+                kind,
+                durable: true,
+                auto_delete: false,
+                internal: name == "amq.rabbitmq.trace",
+                arguments: FieldTable::new(),
+            };
+            if let Ok(exchange) = Exchange::new(name.clone(), index, &vhost.name, declared) {
+                vhost.exchanges.insert(name, exchanges.insert(exchange));
+            }
+        }
+        vhost
+    }
+}
