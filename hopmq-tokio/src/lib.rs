@@ -1,1 +1,12 @@
-//! placeholder
+//! AMQP 0-9-1 for tokio: a client for RabbitMQ, and a broker that starts inside a test or a program.
+
+#![deny(missing_docs)]
+
+mod connect;
+mod runtime;
+mod tcp;
+
+pub use connect::{connect, connect_with};
+pub use hopmq::*;
+pub use runtime::{Tokio, TokioClock, TokioTimer};
+pub use tcp::{Stream, TcpAcceptor};

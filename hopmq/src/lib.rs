@@ -1,1 +1,28 @@
-//! placeholder
+//! The async AMQP client and the embeddable broker of HopMQ, for any runtime.
+//!
+//! Most users want an adapter, such as `hopmq-tokio`, which re-exports everything here. This crate knows no runtime:
+//! the traits in [`io`] are what an adapter implements.
+
+#![deny(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
+
+mod client;
+mod driver;
+pub mod io;
+pub mod memory;
+
+pub use bytes::Bytes;
+pub use client::{
+    Call, Channel, Confirm, Confirms, ConnectError, ConnectOptions, Connection, Consume, Consumer,
+    ConsumerEnd, DeclareExchange, DeclareQueue, Delivery, Error, ExchangeKind, GotDelivery, NewPublisher,
+    Publish, PublishError, Publisher, Publishing, Queue, Sending, SendingUnconfirmed, Specified, Starting,
+    Unspecified, UriError,
+};
+pub use hopmq_proto::Instant;
+pub use hopmq_proto::amqp::{
+    Credentials, FieldTable, FieldValue, LongStr, Properties, ReplyCode, ShortStr, WireError,
+};
+pub use hopmq_proto::client::{
+    CallError, CloseReason, CommandError, Config, HandshakeError, HandshakeStep, Heartbeat, Lost, Message,
+    PeerMisbehaved, Returned, ServerClose, ServerInfo, SettleError,
+};

@@ -1,0 +1,113 @@
+//! `hopmq-bench WORK COUNT SIZE HOST:PORT`: does one piece of work and prints one line of figures.
+//!
+//! WORK is `pub` (no confirms), `confirm` (at most 1000 unconfirmed), `confirm1` (one at a time), `consume` (each acked
+//! on its own) or `consume-auto`.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::time::Instant;
+
+use hopmq_tokio::{Bytes, Channel, Properties, connect};
+
+/// How many publishes may wait for their confirm at once.
+const WINDOW: usize = 1000;
+
+struct Job {
+    work: String,
+    count: u64,
+    size: usize,
+    uri: String,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let mut next = |what: &str| arguments.next().ok_or_else(|| format!("missing {what}"));
+    let job = Job {
+        work: next("WORK")?,
+        count: next("COUNT")?.parse()?,
+        size: next("SIZE")?.parse()?,
+        uri: format!("amqp://{}", next("HOST:PORT")?),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let (start, cpu_start) = (Instant::now(), cpu_seconds());
+    runtime.block_on(run(&job))?;
+    let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu_start);
+    println!(
+        "hopmq {} n={} size={} wall={wall:.3}s rate={:.0}/s cpu={:.3}us/msg",
+        job.work,
+        job.count,
+        job.size,
+        job.count as f64 / wall,
+        cpu * 1e6 / job.count as f64,
+    );
+    Ok(())
+}
+
+async fn run(job: &Job) -> Result<(), Box<dyn Error>> {
+    let connection = connect(&job.uri).await?;
+    let channel = connection.open_channel().await?;
+    match job.work.as_str() {
+        "pub" => publish(job, &channel).await?,
+        "confirm" => confirm(job, &channel, WINDOW).await?,
+        "confirm1" => confirm(job, &channel, 1).await?,
+        "consume" => consume(job, &channel, true).await?,
+        "consume-auto" => consume(job, &channel, false).await?,
+        other => return Err(format!("no work {other}").into()),
+    }
+    connection.close().await?;
+    Ok(())
+}
+
+async fn publish(job: &Job, channel: &Channel) -> Result<(), Box<dyn Error>> {
+    let queue = channel.declare_queue("bench").durable().await?;
+    let (body, properties) = (Bytes::from(vec![b'x'; job.size]), Properties::new().persistent());
+    for _ in 0..job.count {
+        channel.publish("", queue.name(), &properties, body.clone()).await?;
+    }
+    Ok(())
+}
+
+async fn confirm(job: &Job, channel: &Channel, window: usize) -> Result<(), Box<dyn Error>> {
+    let queue = channel.declare_queue("bench").durable().await?;
+    let publisher = channel.publisher().await?;
+    let body = Bytes::from(vec![b'x'; job.size]);
+    let mut waiting = VecDeque::with_capacity(window);
+    for _ in 0..job.count {
+        waiting.push_back(publisher.publish(queue.name(), body.clone()).send().await?);
+        if waiting.len() == window
+            && let Some(oldest) = waiting.pop_front()
+        {
+            oldest.await?;
+        }
+    }
+    for confirm in waiting {
+        confirm.await?;
+    }
+    Ok(())
+}
+
+async fn consume(job: &Job, channel: &Channel, acks: bool) -> Result<(), Box<dyn Error>> {
+    let queue = channel.declare_queue(&format!("d-{}-{}", job.count, job.size)).durable().await?;
+    let consume = channel.consume(queue.name()).prefetch(1000);
+    let mut deliveries = if acks { consume } else { consume.no_ack() }.await?;
+    for _ in 0..job.count {
+        let delivery = deliveries.next().await.ok_or("the consumer ended early")?;
+        if delivery.body().len() != job.size {
+            return Err("a body has the wrong size".into());
+        }
+        delivery.ack()?;
+    }
+    Ok(())
+}
+
+/// CPU time of this process so far, user and system.
+fn cpu_seconds() -> f64 {
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    // SAFETY: getrusage only writes to the struct it is given, and all zeroes is a valid rusage.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}

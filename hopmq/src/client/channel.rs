@@ -1,0 +1,321 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hopmq_proto::amqp::{FieldTable, Method, Properties, ShortStr, basic, exchange, queue};
+use hopmq_proto::client::{ChannelId, Reply};
+
+use super::Error;
+use super::call::Call;
+use super::connection::ConnectionInner;
+use super::consumer::Consume;
+use super::delivery::GotDelivery;
+use super::exchange::{DeclareExchange, ExchangeKind};
+use super::publisher::{Message, NewPublisher, SendingUnconfirmed};
+use super::queue::DeclareQueue;
+use super::shared::Shared;
+
+/// A channel: where queues and exchanges are declared, and messages published and consumed.
+///
+/// Cloning it gives another handle to the same channel. When the last handle to it and to its consumers, publishers
+/// and deliveries is dropped, it is closed, and what was delivered on it and not settled goes back into its queue.
+///
+/// An error that the broker reports for one operation closes the whole channel; every later operation on it fails
+/// with that first cause.
+#[derive(Clone)]
+pub struct Channel {
+    pub(super) inner: Arc<ChannelInner>,
+}
+
+/// Closes the channel when it is dropped.
+pub(crate) struct ChannelInner {
+    pub(crate) connection: Arc<ConnectionInner>,
+    pub(crate) id: ChannelId,
+}
+
+impl ChannelInner {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.connection.shared
+    }
+}
+
+impl Drop for ChannelInner {
+    fn drop(&mut self) {
+        self.shared().command(|state, now| state.engine.give_back(Reply::Channel(self.id), now));
+    }
+}
+
+/// A name or key that must fit 255 bytes.
+pub(crate) fn short(argument: &'static str, text: &str) -> Result<ShortStr, Error> {
+    ShortStr::try_from(text).map_err(|error| Error::Argument { argument, error })
+}
+
+/// Which messages a binding takes, between an exchange and where they go.
+struct Binding {
+    destination: ShortStr,
+    source: ShortStr,
+    routing_key: ShortStr,
+}
+
+impl Binding {
+    fn new(destination: &str, source: &str, routing_key: &str) -> Result<Self, Error> {
+        Ok(Self {
+            destination: short("destination", destination)?,
+            source: short("exchange", source)?,
+            routing_key: short("routing key", routing_key)?,
+        })
+    }
+}
+
+impl Channel {
+    pub(crate) fn new(connection: Arc<ConnectionInner>, id: ChannelId) -> Self {
+        Self { inner: Arc::new(ChannelInner { connection, id }) }
+    }
+
+    /// Sends `method`, or refuses what could not be put into it.
+    fn call<T>(
+        &self,
+        method: Result<Method, Error>,
+        take: impl FnOnce(Reply) -> T + Send + 'static,
+    ) -> Call<T> {
+        match method {
+            Ok(method) => Call::send(&self.inner, method, |_, reply| take(reply)),
+            Err(error) => Call::refused(error),
+        }
+    }
+
+    /// The number of the channel on the wire.
+    #[must_use]
+    pub fn number(&self) -> u16 {
+        self.inner.id.number()
+    }
+
+    /// Declares a queue: creates it if it is not there. Say how long it lives: `durable()`, `exclusive()` or
+    /// `transient()`; or `passive()` to only look whether it is there.
+    ///
+    /// With an empty name the broker chooses one.
+    ///
+    /// ```no_run
+    /// # async fn example(channel: hopmq::Channel) -> Result<(), hopmq::Error> {
+    /// let queue = channel.declare_queue("orders").durable().await?;
+    /// println!("{} has {} messages", queue.name(), queue.message_count());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "say how long the queue lives"]
+    pub fn declare_queue(&self, name: &str) -> DeclareQueue {
+        DeclareQueue::new(self.clone(), name)
+    }
+
+    /// Declares an exchange: creates it if it is not there. Say how long it lives: `durable()` or `transient()`; or
+    /// `passive()` to only look whether it is there.
+    ///
+    /// ```no_run
+    /// # async fn example(channel: hopmq::Channel) -> Result<(), hopmq::Error> {
+    /// use hopmq::ExchangeKind;
+    ///
+    /// channel.declare_exchange("logs", ExchangeKind::Fanout).durable().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "say how long the exchange lives"]
+    pub fn declare_exchange(&self, name: &str, kind: ExchangeKind) -> DeclareExchange {
+        DeclareExchange::new(self.clone(), name, &kind)
+    }
+
+    /// Binds a queue to an exchange: messages with a fitting routing key go to the queue.
+    pub fn bind_queue(&self, queue: &str, exchange: &str, routing_key: &str) -> Call<()> {
+        self.bind_queue_with(queue, exchange, routing_key, FieldTable::new())
+    }
+
+    /// Binds a queue to an exchange, with arguments; for a headers exchange.
+    pub fn bind_queue_with(
+        &self,
+        queue: &str,
+        exchange: &str,
+        routing_key: &str,
+        arguments: FieldTable,
+    ) -> Call<()> {
+        let binding = Binding::new(queue, exchange, routing_key);
+        let method = binding.map(|Binding { destination: queue, source: exchange, routing_key }| {
+            queue::Bind { queue, exchange, routing_key, no_wait: false, arguments }.into()
+        });
+        self.call(method, drop)
+    }
+
+    /// Removes a binding of a queue. `arguments` are those it was made with.
+    pub fn unbind_queue(
+        &self,
+        queue: &str,
+        exchange: &str,
+        routing_key: &str,
+        arguments: FieldTable,
+    ) -> Call<()> {
+        let binding = Binding::new(queue, exchange, routing_key);
+        let method = binding.map(|Binding { destination: queue, source: exchange, routing_key }| {
+            queue::Unbind { queue, exchange, routing_key, arguments }.into()
+        });
+        self.call(method, drop)
+    }
+
+    /// Binds an exchange to another: messages with a fitting routing key go from `source` to `destination`.
+    pub fn bind_exchange(
+        &self,
+        destination: &str,
+        source: &str,
+        routing_key: &str,
+        arguments: FieldTable,
+    ) -> Call<()> {
+        let binding = Binding::new(destination, source, routing_key);
+        let method = binding.map(|Binding { destination, source, routing_key }| {
+            exchange::Bind { destination, source, routing_key, no_wait: false, arguments }.into()
+        });
+        self.call(method, drop)
+    }
+
+    /// Removes a binding between exchanges. `arguments` are those it was made with.
+    pub fn unbind_exchange(
+        &self,
+        destination: &str,
+        source: &str,
+        routing_key: &str,
+        arguments: FieldTable,
+    ) -> Call<()> {
+        let binding = Binding::new(destination, source, routing_key);
+        let method = binding.map(|Binding { destination, source, routing_key }| {
+            exchange::Unbind { destination, source, routing_key, no_wait: false, arguments }.into()
+        });
+        self.call(method, drop)
+    }
+
+    /// Drops the messages that are ready in a queue, and says how many there were.
+    pub fn purge_queue(&self, queue: &str) -> Call<u32> {
+        let method = short("queue", queue).map(|queue| queue::Purge { queue, no_wait: false }.into());
+        self.call(method, |reply| message_count(&reply))
+    }
+
+    /// Deletes a queue, and says how many messages went with it. A queue that is not there is no error.
+    pub fn delete_queue(&self, queue: &str) -> Call<u32> {
+        self.delete(queue, false, false)
+    }
+
+    /// Deletes a queue if it has no consumers; otherwise the channel is closed with 406.
+    pub fn delete_queue_if_unused(&self, queue: &str) -> Call<u32> {
+        self.delete(queue, true, false)
+    }
+
+    /// Deletes a queue if it has no messages; otherwise the channel is closed with 406.
+    pub fn delete_queue_if_empty(&self, queue: &str) -> Call<u32> {
+        self.delete(queue, false, true)
+    }
+
+    fn delete(&self, queue: &str, if_unused: bool, if_empty: bool) -> Call<u32> {
+        let method = short("queue", queue)
+            .map(|queue| queue::Delete { queue, if_unused, if_empty, no_wait: false }.into());
+        self.call(method, |reply| message_count(&reply))
+    }
+
+    /// Deletes an exchange. One that is not there is no error.
+    pub fn delete_exchange(&self, exchange: &str) -> Call<()> {
+        let method = short("exchange", exchange)
+            .map(|exchange| exchange::Delete { exchange, if_unused: false, no_wait: false }.into());
+        self.call(method, drop)
+    }
+
+    /// Limits how many deliveries may be unsettled at once, for each consumer that is started on this channel from now
+    /// on. 0 is no limit. See <https://www.rabbitmq.com/docs/consumer-prefetch>.
+    pub fn set_prefetch(&self, count: u16) -> Call<()> {
+        let qos = basic::Qos { prefetch_size: 0, prefetch_count: count, global: false };
+        self.call(Ok(qos.into()), drop)
+    }
+
+    /// Starts a consumer on a queue. Awaiting it gives a stream of deliveries.
+    ///
+    /// ```no_run
+    /// # async fn example(channel: hopmq::Channel) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut deliveries = channel.consume("orders").prefetch(100).await?;
+    /// while let Some(delivery) = deliveries.next().await {
+    ///     println!("{:?}", delivery.body());
+    ///     delivery.ack()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "nothing is consumed until it is awaited"]
+    pub fn consume(&self, queue: &str) -> Consume {
+        Consume::new(self.clone(), queue)
+    }
+
+    /// Takes one message out of a queue, if there is one. It must be settled.
+    ///
+    /// For more than a few messages [`consume`](Channel::consume) is much faster. Dropping the future puts the message
+    /// back.
+    pub fn get(&self, queue: &str) -> Call<Option<GotDelivery>> {
+        let method = short("queue", queue).map(|queue| basic::Get { queue, no_ack: false }.into());
+        let channel = self.inner.clone();
+        self.call(method, move |reply| match reply {
+            Reply::Message { delivery, message_count } => {
+                Some(GotDelivery::new(channel, *delivery, message_count))
+            }
+            _ => None,
+        })
+    }
+
+    /// Asks the broker to deliver again, to any consumer, everything that was delivered on this channel and is not
+    /// settled. What was delivered before can then no longer be settled.
+    pub fn recover(&self) -> Call<()> {
+        self.call(Ok(basic::Recover { requeue: true }.into()), drop)
+    }
+
+    /// Turns confirms on for this channel, and gives a handle that publishes with them.
+    #[must_use = "nothing happens until it is awaited"]
+    pub fn publisher(&self) -> NewPublisher {
+        NewPublisher::new(self.clone())
+    }
+
+    /// Publishes without a confirm: awaiting it waits for room in the outbox, and nothing more. If the connection is
+    /// lost, so may the message be; [`publisher`](Channel::publisher) tells.
+    ///
+    /// # Errors
+    ///
+    /// From the future: when the channel has ended or a name is too long; the body comes back in the error.
+    pub fn publish<'a>(
+        &'a self,
+        exchange: &'a str,
+        routing_key: &'a str,
+        properties: &'a Properties,
+        body: impl Into<Bytes>,
+    ) -> SendingUnconfirmed<'a> {
+        SendingUnconfirmed::new(self, Message::new(exchange, routing_key, properties, body.into()))
+    }
+
+    /// Closes the channel. What was delivered on it and is not settled goes back into its queue.
+    ///
+    /// # Errors
+    ///
+    /// From the future: when it is closed already, with the reason.
+    pub fn close(&self) -> Call<()> {
+        let sent = self.inner.shared().command(|state, now| {
+            let token = state.engine.close_channel(self.inner.id, now)?;
+            state.expect_reply(token);
+            Ok::<_, Error>(token)
+        });
+        Call::sent(&self.inner.connection, None, sent, |_, _| ())
+    }
+}
+
+fn message_count(reply: &Reply) -> u32 {
+    match reply {
+        Reply::Method(method) => match &**method {
+            Method::QueuePurgeOk(ok) => ok.message_count,
+            Method::QueueDeleteOk(ok) => ok.message_count,
+            _ => 0,
+        },
+        _ => 0,
+    }
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Channel").field(&self.number()).finish()
+    }
+}

@@ -1,0 +1,127 @@
+use std::future::poll_fn;
+use std::sync::{Arc, OnceLock};
+
+use hopmq_proto::amqp::FieldTable;
+use hopmq_proto::client::{CloseReason, Config, ServerInfo};
+
+use super::Error;
+use super::call::Call;
+use super::channel::Channel;
+use super::shared::{ClientHost, Shared};
+use crate::driver::Driver;
+use crate::io::{Runtime, Transport};
+
+/// A connection to a broker.
+///
+/// Cloning it gives another handle to the same connection, for another task. When the last handle to it and to its
+/// channels, consumers and publishers is dropped, it is closed; what was published before is still sent.
+#[derive(Clone)]
+pub struct Connection {
+    inner: Arc<ConnectionInner>,
+}
+
+/// Closes the connection when it is dropped.
+pub(crate) struct ConnectionInner {
+    pub(crate) shared: Arc<Shared>,
+    /// Set once the connection is open.
+    server: OnceLock<ServerInfo>,
+}
+
+impl Drop for ConnectionInner {
+    fn drop(&mut self) {
+        self.shared.command(|state, now| {
+            // Nobody is left to hear that it was closed already.
+            let _ = state.engine.close(now);
+        });
+    }
+}
+
+impl Connection {
+    /// Opens a connection over a transport that is already there, and runs it on `runtime`.
+    ///
+    /// An adapter's `connect` is most often what you want. Dropping the future closes the transport.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection did not open, within `connect_timeout`.
+    pub async fn open<R: Runtime>(
+        runtime: &R,
+        transport: impl Transport,
+        config: Config,
+    ) -> Result<Self, Arc<CloseReason>> {
+        let shared = Shared::new(config, runtime.clock());
+        let host = ClientHost::new(shared.clone());
+        runtime.spawn(Driver::new(host, transport, runtime.timer(), runtime.clock()));
+        let inner = Arc::new(ConnectionInner { shared, server: OnceLock::new() });
+        let server = poll_fn(|cx| inner.shared.look(|state| state.poll_opened(cx))).await?;
+        inner.server.get_or_init(|| *server);
+        Ok(Self { inner })
+    }
+
+    /// Opens a channel.
+    ///
+    /// Dropping the future closes the channel again.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: hopmq::Connection) -> Result<(), hopmq::Error> {
+    /// let channel = connection.open_channel().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn open_channel(&self) -> Call<Channel> {
+        let opened = self.inner.shared.command(|state, now| {
+            let (id, token) = state.engine.open_channel(now)?;
+            state.expect_reply(token);
+            Ok((id, token))
+        });
+        match opened {
+            Ok((id, token)) => {
+                let channel = Channel::new(self.inner.clone(), id);
+                Call::sent(&self.inner, Some(id), Ok(token), |_, _| channel)
+            }
+            Err(error) => Call::refused(error),
+        }
+    }
+
+    /// What the server said of itself, and what was agreed on.
+    #[must_use]
+    pub fn server(&self) -> &ServerInfo {
+        static NOTHING: ServerInfo =
+            ServerInfo { properties: FieldTable::new(), channel_max: 0, frame_max: 0, heartbeat: 0 };
+        self.inner.server.get().unwrap_or(&NOTHING) // set before the first handle exists
+    }
+
+    /// Whether the server takes no publishes for now. Publishes wait until it does.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.inner.shared.look(|state| state.is_blocked())
+    }
+
+    /// Why the connection has ended, once it has.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<Arc<CloseReason>> {
+        self.inner.shared.look(|state| state.engine.close_reason().cloned())
+    }
+
+    /// Closes the connection and all its channels, after everything that was published is sent.
+    ///
+    /// Dropping the future stops waiting; the connection closes all the same.
+    ///
+    /// # Errors
+    ///
+    /// When it is closed already, with the reason; or when the server does not answer within `close_timeout`.
+    pub fn close(&self) -> Call<()> {
+        let sent = self.inner.shared.command(|state, now| {
+            let token = state.engine.close(now)?;
+            state.expect_reply(token);
+            Ok::<_, Error>(token)
+        });
+        Call::sent(&self.inner, None, sent, |_, _| ())
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("server", self.server()).finish_non_exhaustive()
+    }
+}

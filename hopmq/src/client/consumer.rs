@@ -1,0 +1,222 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, IntoFuture, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_core::Stream;
+use hopmq_proto::amqp::{FieldTable, FieldValue, ShortStr, basic};
+use hopmq_proto::client::{self as proto, Reply, Token};
+
+use super::Error;
+use super::call::Call;
+use super::channel::{Channel, ChannelInner, short};
+use super::delivery::Delivery;
+use super::shared::ConsumerEnd;
+
+/// A consumer that is to be started; awaiting it starts it.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is consumed until it is awaited"]
+pub struct Consume {
+    channel: Channel,
+    consume: Result<basic::Consume, Error>,
+    prefetch: Option<u16>,
+}
+
+impl Consume {
+    pub(super) fn new(channel: Channel, queue: &str) -> Self {
+        let consume =
+            short("queue", queue).map(|queue| basic::Consume { queue, ..basic::Consume::default() });
+        Self { channel, consume, prefetch: None }
+    }
+
+    fn set(mut self, set: impl FnOnce(&mut basic::Consume)) -> Self {
+        if let Ok(consume) = &mut self.consume {
+            set(consume);
+        }
+        self
+    }
+
+    /// Limits how many deliveries may be unsettled at once; 0 is no limit. It also holds for consumers that are
+    /// started on this channel later and do not say otherwise.
+    pub fn prefetch(mut self, count: u16) -> Self {
+        self.prefetch = Some(count);
+        self
+    }
+
+    /// Names the consumer; otherwise the broker does.
+    pub fn tag(mut self, tag: &str) -> Self {
+        match (short("consumer tag", tag), &mut self.consume) {
+            (Ok(tag), Ok(consume)) => consume.consumer_tag = tag,
+            (Err(error), consume) => *consume = Err(error),
+            _ => {}
+        }
+        self
+    }
+
+    /// Messages count as done once they are sent: nothing is to be settled, and what is under way when the connection
+    /// is lost is lost too.
+    pub fn no_ack(self) -> Self {
+        self.set(|consume| consume.no_ack = true)
+    }
+
+    /// Nobody else may consume from the queue.
+    pub fn exclusive(self) -> Self {
+        self.set(|consume| consume.exclusive = true)
+    }
+
+    /// Sets an argument, such as `x-priority`.
+    pub fn argument(mut self, name: &str, value: impl Into<FieldValue>) -> Self {
+        if let Ok(consume) = &mut self.consume
+            && let Err(error) = consume.arguments.insert(name, value)
+        {
+            self.consume = Err(Error::Argument { argument: "argument", error });
+        }
+        self
+    }
+
+    /// Sets all arguments, in place of those set before.
+    pub fn arguments(self, arguments: FieldTable) -> Self {
+        self.set(|consume| consume.arguments = arguments)
+    }
+}
+
+impl IntoFuture for Consume {
+    type Output = Result<Consumer, Error>;
+    type IntoFuture = Starting;
+
+    fn into_future(self) -> Starting {
+        let consume = match self.consume {
+            Ok(consume) => consume,
+            Err(error) => return Starting { prefetch: None, consume: Call::refused(error) },
+        };
+        // Both are sent at once; the broker takes them in order.
+        let prefetch = self.prefetch.map(|count| self.channel.set_prefetch(count));
+        let channel = self.channel.inner.clone();
+        let consume = Call::send(&self.channel.inner, consume, move |token, reply| {
+            let tag = match reply {
+                Reply::Consumer { consumer_tag, .. } => consumer_tag,
+                _ => ShortStr::empty(),
+            };
+            Consumer { channel, token, tag, taken: VecDeque::new(), done: false }
+        });
+        Starting { prefetch, consume }
+    }
+}
+
+/// A consumer that is being started. Dropping it cancels the consumer.
+#[derive(Debug)]
+pub struct Starting {
+    prefetch: Option<Call<()>>,
+    consume: Call<Consumer>,
+}
+
+impl Future for Starting {
+    type Output = Result<Consumer, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(prefetch) = &mut self.prefetch {
+            ready!(Pin::new(prefetch).poll(cx))?;
+            self.prefetch = None;
+        }
+        Pin::new(&mut self.consume).poll(cx)
+    }
+}
+
+/// A running consumer: a stream of deliveries, which ends when the consumer does.
+///
+/// Dropping it cancels the consumer, and puts what was delivered and not yet taken back into the queue. What was
+/// taken can still be settled.
+pub struct Consumer {
+    channel: Arc<ChannelInner>,
+    token: Token,
+    tag: ShortStr,
+    /// Taken out of the shared state, a batch at a time.
+    taken: VecDeque<proto::Delivery>,
+    /// It has been cancelled from this side.
+    done: bool,
+}
+
+impl Consumer {
+    /// The consumer's name.
+    #[must_use]
+    pub const fn tag(&self) -> &ShortStr {
+        &self.tag
+    }
+
+    /// The next delivery; `None` when the consumer has ended, for the reason that [`end`](Consumer::end) gives.
+    ///
+    /// Cancel safe: a delivery is either returned or still to come.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        poll_fn(|cx| self.poll_delivery(cx)).await
+    }
+
+    /// Why the consumer has ended, once it has.
+    #[must_use]
+    pub fn end(&self) -> Option<ConsumerEnd> {
+        self.channel.shared().look(|state| state.consumer_end(self.token))
+    }
+
+    /// Ends the consumer, and waits until the broker has confirmed it. What was delivered and not yet taken goes back
+    /// into the queue.
+    ///
+    /// # Errors
+    ///
+    /// From the future: when the channel has ended.
+    pub fn cancel(mut self) -> Call<()> {
+        self.done = true;
+        let cancel = basic::Cancel { consumer_tag: self.tag.clone(), no_wait: false };
+        let call = Call::send(&self.channel, cancel, |_, _| ());
+        self.give_back();
+        call
+    }
+
+    fn poll_delivery(&mut self, cx: &Context<'_>) -> Poll<Option<Delivery>> {
+        if self.taken.is_empty() {
+            let (token, taken) = (self.token, &mut self.taken);
+            let waited = self.channel.shared().take_deliveries(cx, token, taken);
+            if waited.is_pending() {
+                return Poll::Pending;
+            }
+        }
+        let delivery = self.taken.pop_front();
+        Poll::Ready(delivery.map(|delivery| Delivery::new(self.channel.clone(), delivery)))
+    }
+
+    /// Puts back what has not been taken.
+    fn give_back(&mut self) {
+        let (token, taken) = (self.token, std::mem::take(&mut self.taken));
+        self.channel.shared().command(|state, now| {
+            for delivery in taken {
+                state.engine.requeue(delivery, now);
+            }
+            state.drop_consumer(token, now);
+        });
+    }
+}
+
+impl Stream for Consumer {
+    type Item = Delivery;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        self.poll_delivery(cx)
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let consumer = Reply::Consumer { channel: self.channel.id, consumer_tag: self.tag.clone() };
+        self.channel.shared().command(|state, now| state.engine.give_back(consumer, now));
+        self.give_back();
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer").field("tag", &self.tag).finish_non_exhaustive()
+    }
+}

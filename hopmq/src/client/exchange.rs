@@ -1,0 +1,124 @@
+use std::future::IntoFuture;
+
+use hopmq_proto::amqp::{FieldTable, FieldValue, exchange};
+
+use super::Error;
+use super::call::Call;
+use super::channel::{Channel, short};
+use super::queue::{Specified, Unspecified};
+
+/// How an exchange chooses where messages go. See <https://www.rabbitmq.com/tutorials/amqp-concepts#exchanges>.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExchangeKind {
+    /// To bindings with the same routing key.
+    Direct,
+    /// To all bindings.
+    Fanout,
+    /// To bindings whose pattern fits the routing key: `*` is one word, `#` any number.
+    Topic,
+    /// To bindings whose arguments fit the message's headers.
+    Headers,
+    /// As a plugin of the broker chooses.
+    Other(String),
+}
+
+impl ExchangeKind {
+    fn name(&self) -> &str {
+        match self {
+            Self::Direct => "direct",
+            Self::Fanout => "fanout",
+            Self::Topic => "topic",
+            Self::Headers => "headers",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+/// A declaration of an exchange. It can be awaited once [`durable`](DeclareExchange::durable),
+/// [`transient`](DeclareExchange::transient) or [`passive`](DeclareExchange::passive) is said.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is declared until it is awaited"]
+pub struct DeclareExchange<L = Unspecified> {
+    channel: Channel,
+    declare: Result<exchange::Declare, Error>,
+    lifetime: std::marker::PhantomData<L>,
+}
+
+impl DeclareExchange {
+    pub(super) fn new(channel: Channel, name: &str, kind: &ExchangeKind) -> Self {
+        let declare = short("exchange", name).and_then(|exchange| {
+            let kind = short("exchange type", kind.name())?;
+            Ok(exchange::Declare { exchange, kind, ..exchange::Declare::default() })
+        });
+        Self { channel, declare, lifetime: std::marker::PhantomData }
+    }
+
+    fn specify(self, set: impl FnOnce(&mut exchange::Declare)) -> DeclareExchange<Specified> {
+        let mut declare = self.declare;
+        if let Ok(declare) = &mut declare {
+            set(declare);
+        }
+        DeclareExchange { channel: self.channel, declare, lifetime: std::marker::PhantomData }
+    }
+
+    /// The exchange survives a restart of the broker.
+    pub fn durable(self) -> DeclareExchange<Specified> {
+        self.specify(|declare| declare.durable = true)
+    }
+
+    /// The exchange goes when the broker restarts.
+    pub fn transient(self) -> DeclareExchange<Specified> {
+        self.specify(|_| ())
+    }
+
+    /// Only look whether the exchange is there; otherwise the channel is closed with 404.
+    pub fn passive(self) -> DeclareExchange<Specified> {
+        self.specify(|declare| declare.passive = true)
+    }
+}
+
+impl<L> DeclareExchange<L> {
+    fn set(mut self, set: impl FnOnce(&mut exchange::Declare)) -> Self {
+        if let Ok(declare) = &mut self.declare {
+            set(declare);
+        }
+        self
+    }
+
+    /// The exchange is deleted when its last binding goes.
+    pub fn auto_delete(self) -> Self {
+        self.set(|declare| declare.auto_delete = true)
+    }
+
+    /// Only other exchanges may publish to it.
+    pub fn internal(self) -> Self {
+        self.set(|declare| declare.internal = true)
+    }
+
+    /// Sets an argument, such as `alternate-exchange`.
+    pub fn argument(mut self, name: &str, value: impl Into<FieldValue>) -> Self {
+        if let Ok(declare) = &mut self.declare
+            && let Err(error) = declare.arguments.insert(name, value)
+        {
+            self.declare = Err(Error::Argument { argument: "argument", error });
+        }
+        self
+    }
+
+    /// Sets all arguments, in place of those set before.
+    pub fn arguments(self, arguments: FieldTable) -> Self {
+        self.set(|declare| declare.arguments = arguments)
+    }
+}
+
+impl IntoFuture for DeclareExchange<Specified> {
+    type Output = Result<(), Error>;
+    type IntoFuture = Call<()>;
+
+    fn into_future(self) -> Call<()> {
+        match self.declare {
+            Ok(declare) => Call::send(&self.channel.inner, declare, |_, _| ()),
+            Err(error) => Call::refused(error),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The client's handles: what a user holds of a connection, and waits on.
+
+mod call;
+mod channel;
+mod connection;
+mod consumer;
+mod delivery;
+mod error;
+mod exchange;
+mod options;
+mod publisher;
+mod queue;
+mod shared;
+
+pub use call::Call;
+pub use channel::Channel;
+pub use connection::Connection;
+pub use consumer::{Consume, Consumer, Starting};
+pub use delivery::{Delivery, GotDelivery};
+pub use error::{ConnectError, Error, PublishError, UriError};
+pub use exchange::{DeclareExchange, ExchangeKind};
+pub use options::ConnectOptions;
+pub use publisher::{
+    Confirm, Confirms, NewPublisher, Publish, Publisher, Publishing, Sending, SendingUnconfirmed,
+};
+pub use queue::{DeclareQueue, Queue, Specified, Unspecified};
+pub use shared::ConsumerEnd;

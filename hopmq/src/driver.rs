@@ -1,0 +1,228 @@
+//! The only loop there is: it carries bytes, time and events between an engine and a transport.
+
+use std::future::Future;
+use std::io;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::BytesMut;
+use hopmq_proto::{Engine, Instant, Outbox, Want};
+
+use crate::io::{Clock, Timer, Transport};
+
+/// How much to read at once.
+const READ_CHUNK: usize = 64 * 1024;
+/// How much to take from an engine's outbox at once. What has been taken can no longer be overtaken by a heartbeat.
+const WIRE_LIMIT: usize = 256 * 1024;
+/// How many chunks to hand to one vectored write.
+const MAX_CHUNKS: usize = 64;
+/// How many passes before other tasks get a turn.
+const PASSES: usize = 32;
+
+/// An engine behind its lock, with the handles that wait for its events.
+pub(crate) trait Host: Send + Unpin + 'static {
+    /// One pass under the lock: gives `input` and the time to the engine, its events to whoever waits for them, and
+    /// its bytes to `wire`. Keeps `waker`, to be woken when a handle has given the engine something to do.
+    fn pass(&mut self, waker: &Waker, input: Input<'_>, wire: &mut Outbox, now: Instant) -> Pass;
+
+    /// The driver was dropped before the engine had ended.
+    fn abandoned(&mut self, now: Instant);
+}
+
+/// What has come from the transport.
+pub(crate) enum Input<'a> {
+    Bytes(&'a mut BytesMut),
+    Eof,
+    Failed(io::Error),
+}
+
+/// What a pass has left to do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pass {
+    pub(crate) want: Want,
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// Gives everything that is due to the engine in `owner` and takes everything that it has. `on_event` hands out the
+/// events.
+pub(crate) fn run_engine<O, E: Engine>(
+    owner: &mut O,
+    engine_of: fn(&mut O) -> &mut E,
+    wire: &mut Outbox,
+    now: Instant,
+    mut on_event: impl FnMut(&mut O, E::Event),
+) -> Pass {
+    loop {
+        while let Some(event) = engine_of(owner).poll_event() {
+            on_event(owner, event);
+        }
+        let engine = engine_of(owner);
+        engine.outbox().move_to(wire, WIRE_LIMIT);
+        match engine.poll_timeout() {
+            Some(deadline) if deadline <= now => engine.handle_timeout(now),
+            deadline => return Pass { want: engine.want(), deadline },
+        }
+    }
+}
+
+/// One connection: a future that ends when the connection has ended and its last bytes are written.
+pub(crate) struct Driver<H: Host, T, M, C: Clock> {
+    host: H,
+    transport: T,
+    timer: M,
+    clock: C,
+    /// Read, but not yet a whole frame.
+    input: BytesMut,
+    /// Taken from the engine, but not yet written.
+    wire: Outbox,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    /// The end of the stream, or its failure, has been handed to the engine.
+    Broken,
+    /// Everything is written and our direction is closed: wait for the peer to close its own, so that the last bytes
+    /// are not cut off by a reset.
+    Lingering,
+    Done,
+}
+
+impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
+    pub(crate) fn new(host: H, transport: T, timer: M, clock: C) -> Self {
+        Self {
+            host,
+            transport,
+            timer,
+            clock,
+            input: BytesMut::new(),
+            wire: Outbox::new(),
+            state: State::Running,
+        }
+    }
+
+    /// Hands what was read to the engine, and takes what it has to write.
+    fn pass(&mut self, waker: &Waker) -> Pass {
+        let now = self.clock.now();
+        self.host.pass(waker, Input::Bytes(&mut self.input), &mut self.wire, now)
+    }
+
+    fn fail(&mut self, waker: &Waker, input: Input<'_>) {
+        if self.state == State::Running {
+            self.state = State::Broken;
+            self.wire.clear();
+            let now = self.clock.now();
+            self.host.pass(waker, input, &mut self.wire, now);
+        }
+    }
+
+    /// Writes until everything is written or the transport takes no more. True when it wrote something.
+    fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut wrote = false;
+        while self.state == State::Running && !self.wire.is_empty() {
+            let mut slices = [IoSlice::new(&[]); MAX_CHUNKS];
+            let mut count = 0;
+            for (slice, chunk) in slices.iter_mut().zip(self.wire.chunks()) {
+                *slice = IoSlice::new(chunk);
+                count += 1;
+            }
+            match self.transport.poll_write(cx, slices.get(..count).unwrap_or_default()) {
+                Poll::Ready(Ok(0)) => self.fail(cx.waker(), Input::Failed(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => self.wire.consume(n),
+                Poll::Ready(Err(error)) => self.fail(cx.waker(), Input::Failed(error)),
+                Poll::Pending => break,
+            }
+            wrote = true;
+        }
+        wrote
+    }
+
+    /// Reads once. True when it read something, or the end.
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.state != State::Running {
+            return false;
+        }
+        self.input.reserve(READ_CHUNK);
+        match self.transport.poll_read(cx, &mut self.input) {
+            Poll::Ready(Ok(0)) => self.fail(cx.waker(), Input::Eof),
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(error)) => self.fail(cx.waker(), Input::Failed(error)),
+            Poll::Pending => return false,
+        }
+        true
+    }
+
+    /// The engine needs nothing more. True when nothing is left to do.
+    fn close(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> bool {
+        let Some(deadline) = deadline else { return true };
+        if self.timer.poll_until(cx, deadline).is_ready() || self.state == State::Broken {
+            return true;
+        }
+        if self.state == State::Running && self.wire.is_empty() {
+            match self.transport.poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => self.state = State::Lingering,
+                Poll::Ready(Err(_)) => return true,
+                Poll::Pending => {}
+            }
+        }
+        self.state == State::Lingering && self.linger(cx)
+    }
+
+    /// Reads and drops what still comes. True at the end of the stream.
+    fn linger(&mut self, cx: &mut Context<'_>) -> bool {
+        for _ in 0..PASSES {
+            self.input.clear();
+            self.input.reserve(READ_CHUNK);
+            match self.transport.poll_read(cx, &mut self.input) {
+                Poll::Ready(Ok(0) | Err(_)) => return true,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return false,
+            }
+        }
+        cx.waker().wake_by_ref();
+        false
+    }
+}
+
+/// Nothing in a driver is pinned.
+impl<H: Host, T, M, C: Clock> Unpin for Driver<H, T, M, C> {}
+
+impl<H: Host, T: Transport, M: Timer, C: Clock> Future for Driver<H, T, M, C> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        for _ in 0..PASSES {
+            let pass = this.pass(cx.waker());
+            let wrote = this.write(cx);
+            let read = pass.want == Want::ReadWrite && this.read(cx);
+            if pass.want == Want::Shutdown {
+                if this.close(cx, pass.deadline) {
+                    this.state = State::Done;
+                    return Poll::Ready(());
+                }
+                if !wrote {
+                    return Poll::Pending;
+                }
+                continue;
+            }
+            let due = pass.deadline.is_some_and(|deadline| this.timer.poll_until(cx, deadline).is_ready());
+            if !(wrote || read || due) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<H: Host, T, M, C: Clock> Drop for Driver<H, T, M, C> {
+    fn drop(&mut self) {
+        if self.state != State::Done {
+            let now = self.clock.now();
+            self.host.abandoned(now);
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What a runtime adapter provides: a byte stream, a clock, a place to run, and a way in.
+//!
+//! Everything else is shared. An adapter implements these four traits on its runtime's types, in about 200 lines.
+
+use std::future::Future;
+use std::io;
+use std::io::IoSlice;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use hopmq_proto::Instant;
+
+/// An ordered, reliable stream of bytes in both directions.
+pub trait Transport: Send + Unpin + 'static {
+    /// Reads into the spare capacity of `input`, which the caller has reserved. 0 is the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// When the stream has failed.
+    fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<io::Result<usize>>;
+
+    /// Writes some of `chunks`, in order, and says how many bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the stream has failed.
+    fn poll_write(&mut self, cx: &mut Context<'_>, chunks: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+
+    /// Ends our direction of the stream: the peer reads what was written, and then the end.
+    ///
+    /// # Errors
+    ///
+    /// When the stream has failed.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+/// Tells the time.
+pub trait Clock: Send + Sync + 'static {
+    /// The time since an epoch of the clock's choice. It never goes back.
+    fn now(&self) -> Instant;
+}
+
+/// One alarm.
+pub trait Timer: Send + Unpin + 'static {
+    /// Ready once the clock has reached `deadline`. Each call moves the alarm.
+    fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()>;
+}
+
+/// Where the futures of connections run.
+pub trait Runtime: Clone + Send + Sync + 'static {
+    /// Its clock.
+    type Clock: Clock + Clone;
+    /// Its alarm.
+    type Timer: Timer;
+
+    /// The clock that its timers run by.
+    fn clock(&self) -> Self::Clock;
+
+    /// A new alarm.
+    fn timer(&self) -> Self::Timer;
+
+    /// Runs `future` to its end, concurrently.
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
+}
+
+/// Where a broker's connections come in.
+pub trait Listener: Send + Unpin + 'static {
+    /// What it accepts.
+    type Transport: Transport;
+
+    /// The next connection, and who is at the other end.
+    ///
+    /// # Errors
+    ///
+    /// When one connection could not be accepted; the next may be.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Transport, Peer)>>;
+}
+
+/// Who is at the other end of an accepted connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// The address, for people.
+    pub address: String,
+    /// It is on this machine.
+    pub is_loopback: bool,
+}
