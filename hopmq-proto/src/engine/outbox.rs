@@ -1,4 +1,5 @@
 use alloc::collections::VecDeque;
+use core::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -26,7 +27,6 @@ const SEAL_AT: usize = 64 * 1024;
 /// outbox.consume(8);
 /// assert_eq!(outbox.len(), 3);
 /// ```
-#[derive(Debug)]
 pub struct Outbox {
     sealed: VecDeque<Chunk>,
     tail: BytesMut,
@@ -38,7 +38,6 @@ pub struct Outbox {
     tail_at_boundary: bool,
 }
 
-#[derive(Debug)]
 struct Chunk {
     bytes: Bytes,
     ends_frame: bool,
@@ -80,8 +79,9 @@ impl Outbox {
     pub fn end_frame(&mut self) {
         self.tail_at_boundary = true;
         if self.tail.is_empty() {
-            if let Some(last) = self.sealed.back_mut() {
-                last.ends_frame = true;
+            match self.sealed.back_mut() {
+                Some(last) => last.ends_frame = true,
+                None => self.at_boundary = true, // the frame has been consumed before it was whole
             }
         } else if self.tail.len() >= SEAL_AT {
             self.seal();
@@ -117,6 +117,22 @@ impl Outbox {
         }
         self.sealed_len += frame.len();
         self.sealed.insert(at, Chunk { bytes: frame, ends_frame: true, urgent: true });
+    }
+
+    /// Queues a whole frame as the last one: what waits is dropped, except for a frame that is partly written and what
+    /// shares a chunk with it. Not to be called in the middle of a frame.
+    pub fn finish_with(&mut self, frame: Bytes) {
+        debug_assert!(self.tail_at_boundary, "a last frame in the middle of a frame");
+        self.seal();
+        let kept = if self.at_boundary {
+            0
+        } else {
+            self.sealed.iter().position(|chunk| chunk.ends_frame).map_or(self.sealed.len(), |at| at + 1)
+        };
+        self.sealed.truncate(kept);
+        self.sealed_len = self.sealed.iter().map(|chunk| chunk.bytes.len()).sum();
+        self.link(frame);
+        self.end_frame();
     }
 
     /// The chunks to write, oldest first.
@@ -189,11 +205,27 @@ impl Default for Outbox {
     }
 }
 
+/// Shows sizes only: the bytes may hold a password.
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("len", &self.len())
+            .field("chunks", &self.chunks().count())
+            .finish_non_exhaustive()
+    }
+}
+
 /// The chunks of an [`Outbox`], oldest first. None is empty.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Chunks<'a> {
     sealed: alloc::collections::vec_deque::Iter<'a, Chunk>,
     tail: Option<&'a BytesMut>,
+}
+
+impl fmt::Debug for Chunks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone().map(<[u8]>::len)).finish()
+    }
 }
 
 impl<'a> Iterator for Chunks<'a> {
@@ -272,6 +304,35 @@ mod tests {
         outbox.push_urgent(Bytes::from_static(b"!"));
         outbox.move_to(&mut wire, 1024);
         assert_eq!(drain(&mut wire, 2), b"netwo!three");
+    }
+
+    #[test]
+    fn the_last_frame_drops_all_but_the_frame_under_way() {
+        for written in 0..8 {
+            let mut outbox = Outbox::new();
+            outbox.link(Bytes::from_static(b"ab"));
+            outbox.link(Bytes::from_static(b"cd"));
+            outbox.end_frame();
+            outbox.link(Bytes::from_static(b"efg"));
+            outbox.end_frame();
+            outbox.consume(written);
+            outbox.finish_with(Bytes::from_static(b"!!"));
+            let want = match written {
+                n @ 1..=3 => &"abcd!!"[n..],
+                n @ 5..=6 => &"abcdefg!!"[n..],
+                _ => "!!",
+            };
+            assert_eq!(drain(&mut outbox, 3), want.as_bytes(), "after {written}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_bytes() {
+        let mut outbox = Outbox::new();
+        frame(&mut outbox, b"secret");
+        outbox.link(Bytes::from_static(b"secret"));
+        let shown = std::format!("{outbox:?} {:?}", outbox.chunks());
+        assert!(!shown.contains("secret") && shown.contains("12"), "{shown}");
     }
 
     #[test]
