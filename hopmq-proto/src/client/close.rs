@@ -188,6 +188,9 @@ pub enum PeerMisbehaved {
     /// The body is longer than its header said.
     #[error("a body on channel {0} is longer than its header said")]
     BodyTooLong(u16),
+    /// It asks on and on, and does not read the answers.
+    #[error("the server does not read the answers to what it sends, {0} bytes wait")]
+    AnswersUnread(usize),
     /// A confirm for a publish that never was.
     #[error("a confirm for publish {tag} on channel {channel}, which has not been made")]
     UnknownPublish {
@@ -208,6 +211,7 @@ impl PeerMisbehaved {
             Self::UnexpectedFrame { .. } => ReplyCode::UNEXPECTED_FRAME,
             Self::UnknownChannel(_) => ReplyCode::CHANNEL_ERROR,
             Self::BodyTooLong(_) => ReplyCode::FRAME_ERROR,
+            Self::AnswersUnread(_) => ReplyCode::RESOURCE_ERROR,
         }
     }
 }

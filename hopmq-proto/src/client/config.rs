@@ -14,7 +14,7 @@ pub struct Config {
     pub connection_name: Option<ShortStr>,
     /// The highest channel number, 1 to 65535; the server may lower it.
     pub channel_max: NonZeroU16,
-    /// The largest frame in bytes; the server may lower it. Less than 8192 is taken as 8192.
+    /// The largest frame in bytes; the server may lower it. 0 is 16 MiB; less than 8192 is taken as 8192.
     pub frame_max: u32,
     /// How often heartbeats go both ways.
     pub heartbeat: Heartbeat,
@@ -34,7 +34,7 @@ pub struct Config {
     pub max_unconfirmed: usize,
     /// Calls on a channel are refused while this many wait for their reply.
     pub max_calls: usize,
-    /// [`Want::Write`](crate::Want::Write) is answered while events that hold this many bytes wait to be polled.
+    /// [`Want::Write`](crate::Want::Write) is answered while events of more than this many bytes wait to be polled.
     pub max_event_bytes: usize,
 }
 
@@ -95,6 +95,14 @@ const CAPABILITIES: [&str; 7] = [
 ];
 
 impl Config {
+    /// With every limit that must let something through at 1 at least.
+    pub(super) fn normalized(mut self) -> Self {
+        self.max_outbox = self.max_outbox.max(1);
+        self.max_unconfirmed = self.max_unconfirmed.max(1);
+        self.max_calls = self.max_calls.max(1);
+        self
+    }
+
     pub(super) fn client_properties(&self) -> FieldTable {
         let capabilities = CAPABILITIES
             .into_iter()

@@ -122,13 +122,16 @@ pub enum Event {
 }
 
 impl Event {
-    /// How many bytes of messages the event holds.
+    /// About how many bytes the event holds: itself, and the message in it.
     pub(super) fn size(&self) -> usize {
-        match self {
+        let message = match self {
             Self::Delivery { delivery, .. } => delivery.message.size(),
-            Self::Returned { returned, .. } => returned.message.size(),
+            Self::Reply { result: Ok(Reply::Message { delivery, .. }), .. } => delivery.message.size(),
+            Self::Returned { returned, .. }
+            | Self::Confirmed { result: Ok(Confirmation::Returned(returned)), .. } => returned.message.size(),
             _ => 0,
-        }
+        };
+        size_of::<Self>() + message
     }
 }
 

@@ -55,14 +55,19 @@ impl Message {
         String::from_utf8_lossy(self.routing_key_bytes())
     }
 
+    /// The properties as they came.
+    pub(super) fn properties_bytes(&self) -> &[u8] {
+        let start = self.exchange_len as usize + self.routing_key_len as usize;
+        self.part(start, self.properties_len as usize)
+    }
+
     /// The properties, decoded at each call.
     ///
     /// # Errors
     ///
     /// When the publisher encoded them wrongly; RabbitMQ does not check. The message can be settled all the same.
     pub fn properties(&self) -> Result<Properties, WireError> {
-        let start = self.exchange_len as usize + self.routing_key_len as usize;
-        Properties::decode(self.part(start, self.properties_len as usize))
+        Properties::decode(self.properties_bytes())
     }
 
     /// The body.

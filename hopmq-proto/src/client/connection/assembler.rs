@@ -33,7 +33,7 @@ pub(super) enum Origin {
     /// `basic.deliver`
     Deliver { consumer: Option<Token>, no_ack: bool, tag: u64, redelivered: bool },
     /// `basic.get-ok`
-    Get { token: Option<Token>, no_ack: bool, tag: u64, redelivered: bool, message_count: u32 },
+    Get { tag: u64, redelivered: bool, message_count: u32 },
     /// `basic.return`
     Return { code: ReplyCode, text: ShortStr },
 }
@@ -114,7 +114,9 @@ impl Assembler {
     /// Whether a body frame of `len` bytes is all of a large body, to be handed over rather than copied.
     pub(super) fn takes_whole(&self, len: usize) -> bool {
         match &self.state {
-            State::Body(partial) => partial.large.is_some() && partial.size == len as u64,
+            State::Body(Partial { large: Some(_), size, remaining, .. }) => {
+                remaining == size && *size == len as u64
+            }
             _ => false,
         }
     }

@@ -48,12 +48,23 @@ impl Calls {
         self.waiting.push_back(Call { token, expects, due });
     }
 
-    /// The call that `method` answers, which is the oldest or none.
+    /// The call that `method` answers, which is the oldest or none. A get that brings a message is answered later, by
+    /// [`answered_by_message`](Calls::answered_by_message).
     pub(super) fn answered_by(&mut self, method: &Method) -> Option<Call> {
         self.waiting
             .front()
             .is_some_and(|call| call.expects.matches(method))
             .then(|| self.waiting.pop_front())?
+    }
+
+    /// Whether `get-ok` would answer the oldest call.
+    pub(super) fn awaits_message(&self) -> bool {
+        self.waiting.front().is_some_and(|call| matches!(call.expects, Expects::Get { .. }))
+    }
+
+    /// The get whose message is whole.
+    pub(super) fn answered_by_message(&mut self) -> Option<Call> {
+        self.awaits_message().then(|| self.waiting.pop_front())?
     }
 
     /// Makes a tombstone of the call.
@@ -85,7 +96,7 @@ impl Expects {
             Self::ChannelOpen => matches!(method, Method::ChannelOpenOk(_)),
             Self::Consume { .. } => matches!(method, Method::BasicConsumeOk(_)),
             Self::Cancel => matches!(method, Method::BasicCancelOk(_)),
-            Self::Get { .. } => matches!(method, Method::BasicGetOk(_) | Method::BasicGetEmpty(_)),
+            Self::Get { .. } => matches!(method, Method::BasicGetEmpty(_)),
             Self::Method(id) => method.id() == *id,
         }
     }

@@ -112,6 +112,11 @@ impl Channel {
     }
 
     pub(super) fn abandon(&mut self, token: Token) {
+        if let State::Closing { token: waiting, .. } = &mut self.state
+            && *waiting == Some(token)
+        {
+            *waiting = None;
+        }
         self.calls.abandon(token);
     }
 
@@ -132,21 +137,28 @@ impl Channel {
             self.refused = true;
             return Err(PublishError::Full);
         }
+        let returnable = publish.mandatory && self.confirms.is_some();
+        let mut fingerprint = None;
         write_content(
             &mut core.outbox,
             self.id.number,
             core.frame_max,
             |out| write_publish(out, publish),
-            |out| properties.encode(out),
+            |out| {
+                let start = out.len();
+                properties.encode(out)?;
+                let encoded = out.get(start..).unwrap_or_default();
+                let Publish { exchange, routing_key, .. } = *publish;
+                fingerprint = returnable.then(|| Fingerprint::of(exchange, routing_key, encoded, body));
+                Ok(())
+            },
             body,
         )?;
         core.touch(now);
         let Some(confirms) = &mut self.confirms else { return Ok(None) };
         let token = core.token();
-        let fingerprint =
-            publish.mandatory.then(|| Fingerprint::of(publish.exchange, publish.routing_key, body));
         confirms.push(token, fingerprint, now);
-        if confirms.len() == 1 && !core.deadlines.is_set(Timer::Confirm(self.id.number)) {
+        if !core.deadlines.is_set(Timer::Confirm(self.id.number)) {
             core.deadlines.set(Timer::Confirm(self.id.number), now + core.config.confirm_timeout);
         }
         Ok(Some(token))
@@ -265,7 +277,7 @@ impl Channel {
         while let Some(token) = confirms.pop_due(timeout, now) {
             core.emit(Event::Confirmed { token, result: Err(CallError::TimedOut) });
         }
-        if let Some(sent_at) = confirms.oldest() {
+        if let Some(sent_at) = confirms.next_sent_at() {
             core.deadlines.set(Timer::Confirm(self.id.number), sent_at + timeout);
         }
     }
@@ -301,7 +313,13 @@ impl Channel {
                 }
                 _ => {} // late frames of a channel that is closing are dropped
             },
-            State::Opening | State::Open => return self.on_open_method(core, method, now),
+            State::Opening => match method {
+                Method::ChannelOpenOk(_) | Method::ChannelClose(_) => {
+                    return self.on_open_method(core, method, now);
+                }
+                method => return Err(self.unexpected(&method)),
+            },
+            State::Open => return self.on_open_method(core, method, now),
         }
         Ok(Flow::Continue)
     }
@@ -380,13 +398,21 @@ impl Channel {
     }
 
     fn on_reply(&mut self, core: &mut Core, method: Method, now: Instant) -> Result<(), PeerMisbehaved> {
-        let unexpected = PeerMisbehaved::UnexpectedMethod { method: method.name(), channel: self.id.number };
-        let call = self.calls.answered_by(&method).ok_or(unexpected)?;
+        if let Method::BasicGetOk(ok) = &method
+            && self.calls.awaits_message()
+        {
+            let (tag, redelivered, message_count) = (ok.delivery_tag, ok.redelivered, ok.message_count);
+            let origin = Origin::Get { tag, redelivered, message_count };
+            self.assembler.start(origin, ok.exchange.as_bytes(), ok.routing_key.as_bytes());
+            return Ok(()); // the call waits on for the content
+        }
+        let call = self.calls.answered_by(&method).ok_or_else(|| self.unexpected(&method))?;
         let reply = match (call.expects, method) {
             (Expects::ChannelOpen, _) => {
-                self.state = State::Open;
-                if call.token.is_none() {
-                    self.close(core, ReplyCode::SUCCESS, CloseReason::Requested, None, now);
+                match call.token {
+                    Some(_) => self.state = State::Open,
+                    // Nobody has been told of it, so nobody is told of its end.
+                    None => self.close(core, ReplyCode::SUCCESS, CloseReason::Requested, None, now),
                 }
                 Reply::Channel(self.id)
             }
@@ -402,17 +428,6 @@ impl Channel {
                 self.consumers.remove(ok.consumer_tag.as_bytes());
                 Reply::Method(Box::new(ok.into()))
             }
-            (Expects::Get { no_ack }, Method::BasicGetOk(ok)) => {
-                let origin = Origin::Get {
-                    token: call.token,
-                    no_ack,
-                    tag: ok.delivery_tag,
-                    redelivered: ok.redelivered,
-                    message_count: ok.message_count,
-                };
-                self.assembler.start(origin, ok.exchange.as_bytes(), ok.routing_key.as_bytes());
-                return Ok(()); // the reply comes with the content
-            }
             (Expects::Get { .. }, _) => Reply::Empty,
             (_, method) => Reply::Method(Box::new(method)),
         };
@@ -420,6 +435,10 @@ impl Channel {
             core.emit(Event::Reply { token, result: Ok(reply) });
         }
         Ok(())
+    }
+
+    fn unexpected(&self, method: &Method) -> PeerMisbehaved {
+        PeerMisbehaved::UnexpectedMethod { method: method.name(), channel: self.id.number }
     }
 
     /// Takes the payload of a header frame.
@@ -492,19 +511,24 @@ impl Channel {
     fn on_message(&mut self, core: &mut Core, origin: Origin, message: Message, now: Instant) {
         let id = |no_ack: bool, tag| (!no_ack).then_some(DeliveryId { channel: self.id, tag });
         match origin {
-            Origin::Deliver { consumer: Some(consumer), no_ack, tag, redelivered } => {
-                let delivery = Delivery { id: id(no_ack, tag), redelivered, message };
-                core.emit(Event::Delivery { consumer, delivery });
-            }
-            Origin::Get { token: Some(token), no_ack, tag, redelivered, message_count } => {
-                let delivery = Box::new(Delivery { id: id(no_ack, tag), redelivered, message });
-                core.emit(Event::Reply { token, result: Ok(Reply::Message { delivery, message_count }) });
-            }
-            Origin::Deliver { consumer: None, no_ack, tag, .. }
-            | Origin::Get { token: None, no_ack, tag, .. } => {
-                if !no_ack {
-                    let requeue = basic::Nack { delivery_tag: tag, multiple: false, requeue: true };
-                    core.answer(self.id.number, requeue, now);
+            Origin::Deliver { consumer, no_ack, tag, redelivered } => match consumer {
+                Some(consumer) => {
+                    let delivery = Delivery { id: id(no_ack, tag), redelivered, message };
+                    core.emit(Event::Delivery { consumer, delivery });
+                }
+                None => self.put_back(core, no_ack, tag, now),
+            },
+            Origin::Get { tag, redelivered, message_count } => {
+                let call = self.calls.answered_by_message();
+                let no_ack =
+                    call.as_ref().is_some_and(|call| matches!(call.expects, Expects::Get { no_ack: true }));
+                match call.and_then(|call| call.token) {
+                    Some(token) => {
+                        let delivery = Box::new(Delivery { id: id(no_ack, tag), redelivered, message });
+                        let reply = Reply::Message { delivery, message_count };
+                        core.emit(Event::Reply { token, result: Ok(reply) });
+                    }
+                    None => self.put_back(core, no_ack, tag, now),
                 }
             }
             Origin::Return { code, text } => {
@@ -517,6 +541,12 @@ impl Channel {
                     core.emit(Event::Returned { channel: self.id, returned });
                 }
             }
+        }
+    }
+    /// Puts a message that nobody waits for back into its queue.
+    fn put_back(&self, core: &mut Core, no_ack: bool, delivery_tag: u64, now: Instant) {
+        if !no_ack {
+            core.answer(self.id.number, basic::Nack { delivery_tag, multiple: false, requeue: true }, now);
         }
     }
 }

@@ -13,8 +13,12 @@ pub(super) struct Confirms {
     /// The tag of the front of `window`.
     first: u64,
     window: VecDeque<Unconfirmed>,
+    /// No publish below this tag can still become due.
+    due_from: u64,
     /// The mandatory ones among them, oldest first: what a return can be of.
     mandatory: VecDeque<Mandatory>,
+    /// The tag that the last return was attributed to.
+    last_returned: u64,
 }
 
 #[derive(Debug)]
@@ -32,14 +36,20 @@ struct Mandatory {
 }
 
 /// What identifies a message that comes back: `basic.return` carries no tag.
-///
-/// Only two messages that are alike in everything but their properties, or alike in everything, have the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fingerprint(u64);
+pub(super) struct Fingerprint {
+    /// Exchange, routing key and body.
+    message: u64,
+    /// The encoded properties, which a server may write in another way than we did.
+    properties: u64,
+}
 
 impl Fingerprint {
-    pub(super) fn of(exchange: &[u8], routing_key: &[u8], body: &[u8]) -> Self {
-        Self([exchange, routing_key, body].into_iter().fold(0, digest))
+    pub(super) fn of(exchange: &[u8], routing_key: &[u8], properties: &[u8], body: &[u8]) -> Self {
+        Self {
+            message: [exchange, routing_key, body].into_iter().fold(0, digest),
+            properties: digest(0, properties),
+        }
     }
 }
 
@@ -58,7 +68,7 @@ pub(super) struct UnknownTag;
 
 impl Confirms {
     pub(super) fn new() -> Self {
-        Self { first: 1, window: VecDeque::new(), mandatory: VecDeque::new() }
+        Self { first: 1, window: VecDeque::new(), due_from: 1, mandatory: VecDeque::new(), last_returned: 0 }
     }
 
     /// From the oldest unconfirmed publish to the newest, holes included.
@@ -76,13 +86,22 @@ impl Confirms {
     }
 
     /// Attributes a return to the oldest publish that it can be of; gives it back when there is none.
+    ///
+    /// Returns come in the order of the publishes, so those behind the last returned one come first. A publish with
+    /// the same properties is preferred, but a server may have written them anew.
     pub(super) fn on_return(&mut self, returned: Box<Returned>) -> Option<Box<Returned>> {
-        let message = &returned.message;
-        let fingerprint =
-            Fingerprint::of(message.exchange_bytes(), message.routing_key_bytes(), message.body());
-        let found = self.mandatory.iter_mut().find(|m| m.returned.is_none() && m.fingerprint == fingerprint);
-        match found {
+        let m = &returned.message;
+        let wanted =
+            Fingerprint::of(m.exchange_bytes(), m.routing_key_bytes(), m.properties_bytes(), m.body());
+        let behind = self.mandatory.partition_point(|m| m.tag <= self.last_returned);
+        let mut order = (behind..self.mandatory.len()).chain(0..behind);
+        let waiting = |at: usize| self.mandatory.get(at).filter(|m| m.returned.is_none());
+        let same = |at: &usize| waiting(*at).is_some_and(|m| m.fingerprint == wanted);
+        let alike = |at: &usize| waiting(*at).is_some_and(|m| m.fingerprint.message == wanted.message);
+        let found = order.clone().find(same).or_else(|| order.find(alike));
+        match found.and_then(|at| self.mandatory.get_mut(at)) {
             Some(mandatory) => {
+                self.last_returned = mandatory.tag;
                 mandatory.returned = Some(returned);
                 None
             }
@@ -118,10 +137,11 @@ impl Confirms {
 
     fn resolve_at(&mut self, at: usize, acked: bool, resolve: &mut impl FnMut(Token, Confirmation)) {
         let tag = self.first + at as u64;
+        let returned = self.take_return(tag); // also when nobody waits: another publish must not get it
         let Some(token) = self.window.get_mut(at).and_then(|unconfirmed| unconfirmed.token.take()) else {
             return;
         };
-        let confirmation = match self.take_return(tag) {
+        let confirmation = match returned {
             Some(returned) if acked => Confirmation::Returned(returned),
             _ if acked => Confirmation::Acked,
             _ => Confirmation::Nacked,
@@ -143,16 +163,25 @@ impl Confirms {
 
     /// The token of a publish that has waited for `timeout`. Its place stays, for a late confirm.
     pub(super) fn pop_due(&mut self, timeout: Duration, now: Instant) -> Option<Token> {
-        let due = self.window.iter_mut().take_while(|unconfirmed| unconfirmed.sent_at + timeout <= now);
-        due.into_iter().find_map(|unconfirmed| unconfirmed.token.take())
+        let due = self.next_sent_at()? + timeout <= now;
+        due.then(|| self.next_due().and_then(|unconfirmed| unconfirmed.token.take()))?
     }
 
     /// When the oldest publish that somebody waits for was sent.
-    pub(super) fn oldest(&self) -> Option<Instant> {
-        self.window
-            .iter()
-            .find(|unconfirmed| unconfirmed.token.is_some())
-            .map(|unconfirmed| unconfirmed.sent_at)
+    pub(super) fn next_sent_at(&mut self) -> Option<Instant> {
+        loop {
+            let next = self.next_due()?;
+            if next.token.is_some() {
+                return Some(next.sent_at);
+            }
+            self.due_from += 1;
+        }
+    }
+
+    fn next_due(&mut self) -> Option<&mut Unconfirmed> {
+        self.due_from = self.due_from.max(self.first);
+        let at = usize::try_from(self.due_from - self.first).ok()?;
+        self.window.get_mut(at)
     }
 
     /// Forgets all publishes, and gives the tokens to resolve.

@@ -1,12 +1,14 @@
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::amqp::{FRAME_MIN_SIZE, HEARTBEAT_FRAME, Method, WireError, write_method};
-use crate::client::{Config, Event, Lost, Token};
+use crate::client::{CloseReason, Config, Event, Lost, PeerMisbehaved, Token};
 use crate::{Deadlines, Instant, Outbox};
+
+/// How many bytes of answers may wait for the server to read them.
+const MAX_ANSWERS: usize = 4 << 20;
 
 /// What can become due. Where two are due at once, the order here is the order they fire in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +36,9 @@ pub(super) struct Core {
     /// The negotiated limit, or the one that holds before tuning.
     pub(super) frame_max: usize,
     /// The owner has asked not to read for now.
-    pub(super) paused: bool,
+    paused: bool,
+    /// How much of the outbox answers what the server sent, counted since it was last seen empty.
+    pub(super) answers: usize,
     events: VecDeque<Event>,
     event_bytes: usize,
     tokens: u64,
@@ -42,22 +46,26 @@ pub(super) struct Core {
     heartbeat: Duration,
     last_queued: Instant,
     last_received: Instant,
+    /// Too much waited to be polled at some time since silence was last looked at.
+    overfull: bool,
 }
 
 impl Core {
     pub(super) fn new(config: Config, now: Instant) -> Self {
         Self {
-            config,
+            config: config.normalized(),
             outbox: Outbox::new(),
             deadlines: Deadlines::new(),
             frame_max: FRAME_MIN_SIZE,
             paused: false,
+            answers: 0,
             events: VecDeque::new(),
             event_bytes: 0,
             tokens: 0,
             heartbeat: Duration::ZERO,
             last_queued: now,
             last_received: now,
+            overfull: false,
         }
     }
 
@@ -69,6 +77,7 @@ impl Core {
     pub(super) fn emit(&mut self, event: Event) {
         self.event_bytes += event.size();
         self.events.push_back(event);
+        self.overfull |= self.is_full();
     }
 
     pub(super) fn pop_event(&mut self) -> Option<Event> {
@@ -79,14 +88,20 @@ impl Core {
 
     /// Whether the owner should read: it has room for what that brings.
     pub(super) fn may_read(&self) -> bool {
-        !self.paused && self.event_bytes <= self.config.max_event_bytes
+        !self.paused && !self.is_full()
+    }
+
+    fn is_full(&self) -> bool {
+        self.event_bytes > self.config.max_event_bytes
     }
 
     /// Queues a method frame. On an error nothing is queued.
     pub(super) fn send(&mut self, channel: u16, method: &Method, now: Instant) -> Result<(), WireError> {
         let result = write_method(self.outbox.tail(), channel, self.frame_max, method);
         self.outbox.end_frame();
-        self.touch(now);
+        if result.is_ok() {
+            self.touch(now);
+        }
         result
     }
 
@@ -96,13 +111,29 @@ impl Core {
         debug_assert!(sent.is_ok(), "a method of fixed arguments fits a frame");
     }
 
-    /// Queues a method frame ahead of bulk data.
-    pub(super) fn answer_first(&mut self, channel: u16, method: impl Into<Method>, now: Instant) {
+    /// Queues a method frame behind which nothing may follow, in place of what has not been begun.
+    pub(super) fn answer_last(&mut self, channel: u16, method: impl Into<Method>, now: Instant) {
         let mut frame = BytesMut::new();
         let written = write_method(&mut frame, channel, self.frame_max, &method.into());
         debug_assert!(written.is_ok(), "a method of fixed arguments fits a frame");
-        self.outbox.push_urgent(frame.freeze());
+        self.outbox.finish_with(frame.freeze());
         self.touch(now);
+    }
+
+    /// The owner has, or has no longer, room for what reading brings.
+    pub(super) fn set_paused(&mut self, paused: bool, now: Instant) {
+        if self.paused && !paused {
+            self.received(now);
+        }
+        self.paused = paused;
+    }
+
+    /// A server that does not read must not make us remember more and more for it.
+    pub(super) fn check_answers(&self) -> Result<(), CloseReason> {
+        if self.answers <= MAX_ANSWERS {
+            return Ok(());
+        }
+        Err(CloseReason::PeerMisbehaved(PeerMisbehaved::AnswersUnread(self.answers)))
     }
 
     /// Remembers that something was queued, which counts as a sign of life.
@@ -137,8 +168,9 @@ impl Core {
     /// Reports a server that has been silent for two intervals. Silence does not count while we do not read.
     pub(super) fn heartbeat_receive(&mut self, now: Instant) -> Option<Lost> {
         let allowed = self.heartbeat * 2;
-        if !self.may_read() {
+        if self.paused || self.overfull {
             self.last_received = now;
+            self.overfull = self.is_full();
         }
         if now - self.last_received >= allowed {
             return Some(Lost::Heartbeat { seconds: (now - self.last_received).as_secs() });
@@ -146,9 +178,4 @@ impl Core {
         self.deadlines.set(Timer::HeartbeatReceive, self.last_received + allowed);
         None
     }
-}
-
-/// The first bytes of `input`, to show in an error.
-pub(super) fn excerpt(input: &[u8]) -> Vec<u8> {
-    input.iter().copied().take(32).collect()
 }

@@ -1,8 +1,9 @@
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 
-use super::core::{Core, Timer, excerpt};
+use super::core::{Core, Timer};
 use crate::Instant;
 use crate::amqp::{FRAME_MIN_SIZE, Method, PROTOCOL_HEADER, ShortStr, connection};
 use crate::client::close::ProtocolVersion;
@@ -11,12 +12,28 @@ use crate::client::{CloseReason, HandshakeError, HandshakeStep, PeerMisbehaved, 
 /// The smallest frame-max that AMQP 0-9-1 allows. `LavinMQ` proposes it over WebSocket.
 const SPEC_FRAME_MIN: u32 = 4096;
 
+/// The largest frame when neither side has a limit.
+const UNLIMITED: u32 = 16 << 20;
+/// How much of what is not AMQP is shown.
+const EXCERPT: usize = 32;
+
 /// The first phase of a connection: greeting, login, tuning, opening the virtual host.
 #[derive(Debug)]
 pub(super) struct Handshake {
     step: HandshakeStep,
     /// What has been agreed on so far.
     info: ServerInfo,
+    /// The beginning of a greeting that is not AMQP.
+    not_amqp: Vec<u8>,
+}
+
+/// What a server's first bytes are, unless they are a refusal.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Greeting {
+    /// Frames, as it should be.
+    Frames,
+    /// The beginning of something else.
+    Incomplete,
 }
 
 /// What the handshake does with a method.
@@ -34,26 +51,50 @@ impl Handshake {
         core.outbox.end_frame();
         core.deadlines.set(Timer::Connect, now + core.config.connect_timeout);
         let info = ServerInfo { properties: Default::default(), channel_max: 0, frame_max: 0, heartbeat: 0 };
-        Self { step: HandshakeStep::Greeting, info }
+        Self { step: HandshakeStep::Greeting, info, not_amqp: Vec::new() }
     }
 
     /// A server that is asked for a version it does not speak, or that does not speak AMQP, says so in its first bytes.
-    pub(super) fn check_greeting(&self, input: &BytesMut) -> Result<(), HandshakeError> {
+    ///
+    /// What is not AMQP is taken off `input`, up to the end of its first line.
+    pub(super) fn check_greeting(&mut self, input: &mut BytesMut) -> Result<Greeting, HandshakeError> {
         if self.step != HandshakeStep::Greeting {
-            return Ok(());
+            return Ok(Greeting::Frames);
         }
         match input.first() {
-            None | Some(1) => Ok(()),
+            Some(_) if !self.not_amqp.is_empty() => self.collect(input),
+            None | Some(1) => Ok(Greeting::Frames),
             Some(b'A') if PROTOCOL_HEADER.starts_with(input.get(..4).unwrap_or(input)) => {
                 match input.first_chunk::<8>() {
                     Some(&[.., id, major, minor, revision]) => {
                         Err(HandshakeError::ProtocolVersion(ProtocolVersion([id, major, minor, revision])))
                     }
-                    None => Ok(()),
+                    None => Ok(Greeting::Incomplete),
                 }
             }
-            Some(_) => Err(HandshakeError::NotAmqp(excerpt(input))),
+            Some(_) => self.collect(input),
         }
+    }
+
+    fn collect(&mut self, input: &mut BytesMut) -> Result<Greeting, HandshakeError> {
+        while input.has_remaining() {
+            let octet = input.get_u8();
+            if octet != b'\n' {
+                self.not_amqp.push(octet);
+            }
+            if octet == b'\n' || self.not_amqp.len() >= EXCERPT {
+                return Err(HandshakeError::NotAmqp(core::mem::take(&mut self.not_amqp)));
+            }
+        }
+        Ok(Greeting::Incomplete)
+    }
+
+    /// The error that ends the handshake, unless the server has said something that explains it better.
+    fn ended(&self, error: HandshakeError) -> CloseReason {
+        CloseReason::Handshake(match self.not_amqp.as_slice() {
+            [] => error,
+            said => HandshakeError::NotAmqp(said.to_vec()),
+        })
     }
 
     /// Takes the method that comes next.
@@ -128,24 +169,24 @@ impl Handshake {
 
     /// What it means that the server closed the stream now.
     pub(super) fn eof(&self) -> CloseReason {
-        CloseReason::Handshake(HandshakeError::Eof(self.step))
+        self.ended(HandshakeError::Eof(self.step))
     }
 
     /// What it means that the transport failed now.
     pub(super) fn transport_failed(&self, why: alloc::string::String) -> CloseReason {
-        CloseReason::Handshake(HandshakeError::Transport(self.step, why))
+        self.ended(HandshakeError::Transport(self.step, why))
     }
 
     /// What it means that the deadline has passed.
     pub(super) fn timeout(&self) -> CloseReason {
-        CloseReason::Handshake(HandshakeError::Timeout(self.step))
+        self.ended(HandshakeError::Timeout(self.step))
     }
 }
 
 /// The smaller of both, where 0 is no limit; never below what the server can take.
 fn negotiate_frame_max(ours: u32, server: u32) -> Result<u32, HandshakeError> {
     #[allow(clippy::cast_possible_truncation)]
-    let ours = if ours == 0 { u32::MAX } else { ours.max(FRAME_MIN_SIZE as u32) };
+    let ours = if ours == 0 { UNLIMITED } else { ours.max(FRAME_MIN_SIZE as u32) };
     match server {
         0 => Ok(ours),
         1..SPEC_FRAME_MIN => Err(HandshakeError::FrameMax(server)),

@@ -17,7 +17,7 @@ use alloc::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 
 use self::core::{Core, Timer};
-use self::handshake::{Handshake, Progress};
+use self::handshake::{Greeting, Handshake, Progress};
 use self::open::Open;
 use super::{
     CallError, ChannelId, CloseReason, Config, Delivery, DeliveryId, Event, Lost, PeerMisbehaved, Reply,
@@ -233,31 +233,27 @@ impl Connection {
     /// Tells the engine whether its owner has room for more deliveries. While it has not, [`Engine::want`] is
     /// [`Want::Write`] and the server's silence does not count against it.
     pub fn set_paused(&mut self, paused: bool, now: Instant) {
-        if self.core.paused && !paused {
-            self.core.received(now);
-        }
-        self.core.paused = paused;
+        self.core.set_paused(paused, now);
     }
 
     /// The stream is gone: nothing can be written any more.
     fn lose(&mut self, reason: CloseReason, now: Instant) {
+        self.finish(reason, now);
         self.core.outbox.clear();
-        match self.phase {
-            Phase::Closing { .. } => self.finish(CloseReason::Requested, now),
-            _ => self.finish(reason, now),
-        }
         self.core.deadlines.clear(Timer::Close);
     }
 
     /// Ends the connection: resolves what waits, emits the terminal event, leaves the outbox to be written.
     fn finish(&mut self, reason: CloseReason, now: Instant) {
-        if let Phase::Closed(_) = self.phase {
-            return;
-        }
+        let reason = match self.phase {
+            Phase::Closed(_) => return,
+            Phase::Closing { .. } => CloseReason::Requested, // the first cause
+            Phase::Handshake(_) | Phase::Open(_) => reason,
+        };
         if let CloseReason::PeerMisbehaved(fault) = &reason
             && matches!(self.phase, Phase::Open(_))
         {
-            self.core.answer_first(0, close_method(fault.reply_code(), "protocol violation"), now);
+            self.core.answer_last(0, close_method(fault.reply_code(), "protocol violation"), now);
         }
         let reason = Arc::new(reason);
         self.core.deadlines.clear_all();
@@ -282,7 +278,8 @@ impl Connection {
         let method = (head.kind == FrameKind::Method).then(|| Method::decode(payload));
         input.advance(head.frame_len());
         match (&mut self.phase, method) {
-            (Phase::Handshake(_), None) if head.kind == FrameKind::Heartbeat => Ok(()), // as early as tune-ok
+            // The server starts its heartbeats at tune-ok, before open-ok.
+            (Phase::Handshake(_), None) if (head.kind, head.channel) == (FrameKind::Heartbeat, 0) => Ok(()),
             (Phase::Handshake(handshake), Some(method)) if head.channel == 0 => {
                 let method = method.map_err(|error| CloseReason::PeerMisbehaved(error.into()))?;
                 if let Progress::Opened(info) = handshake.on_method(&mut self.core, method, now)? {
@@ -301,6 +298,12 @@ impl Connection {
             }
             (Phase::Closing { .. }, Some(Ok(Method::ConnectionCloseOk(_)))) => Err(CloseReason::Requested),
             (Phase::Closing { .. } | Phase::Closed(_) | Phase::Open(_), _) => Ok(()),
+        }
+    }
+
+    fn make_writable(&mut self) {
+        if let Phase::Open(open) = &mut self.phase {
+            open.make_writable(&mut self.core);
         }
     }
 
@@ -323,7 +326,10 @@ impl Connection {
             (Timer::Close, Phase::Closed(_)) => self.core.outbox.clear(),
             (Timer::HeartbeatSend, Phase::Closed(_)) | (Timer::HeartbeatReceive, Phase::Closed(_)) => {}
             (Timer::HeartbeatSend, _) => self.core.heartbeat_send(now),
-            (Timer::HeartbeatReceive, _) => {
+            (Timer::HeartbeatReceive, phase) => {
+                if let Phase::Handshake(_) = phase {
+                    self.core.received(now); // `connect_timeout` rules here
+                }
                 if let Some(lost) = self.core.heartbeat_receive(now) {
                     self.lose(CloseReason::Lost(lost), now);
                 }
@@ -356,32 +362,40 @@ impl Engine for Connection {
     type Event = Event;
 
     fn handle_input(&mut self, input: &mut BytesMut, now: Instant) {
-        if !input.is_empty() {
-            self.core.received(now);
+        if input.is_empty() {
+            return;
+        }
+        self.core.received(now);
+        self.make_writable();
+        if self.core.outbox.is_empty() {
+            self.core.answers = 0;
         }
         while !input.is_empty() {
             if let Phase::Closed(_) = self.phase {
                 input.clear();
                 break;
             }
-            if let Phase::Handshake(handshake) = &self.phase
-                && let Err(error) = handshake.check_greeting(input)
-            {
-                self.core.outbox.clear();
-                self.finish(CloseReason::Handshake(error), now);
-                continue;
+            if let Phase::Handshake(handshake) = &mut self.phase {
+                match handshake.check_greeting(input) {
+                    Ok(Greeting::Frames) => {}
+                    Ok(Greeting::Incomplete) => break,
+                    Err(error) => {
+                        self.core.outbox.clear();
+                        self.finish(CloseReason::Handshake(error), now);
+                        continue;
+                    }
+                }
             }
+            let queued = self.core.outbox.len();
             let result = match FrameHead::peek(input, self.core.frame_max) {
                 Ok(None) => break,
                 Ok(Some(head)) => self.on_frame(head, input, now),
                 Err(error) => Err(CloseReason::PeerMisbehaved(error.into())),
             };
-            if let Err(reason) = result {
+            self.core.answers += self.core.outbox.len().saturating_sub(queued);
+            if let Err(reason) = result.and_then(|()| self.core.check_answers()) {
                 self.finish(reason, now);
             }
-        }
-        if let Phase::Open(open) = &mut self.phase {
-            open.make_writable(&mut self.core);
         }
     }
 
@@ -397,9 +411,7 @@ impl Engine for Connection {
         while let Some(timer) = self.core.deadlines.pop_due(now) {
             self.on_timer(timer, now);
         }
-        if let Phase::Open(open) = &mut self.phase {
-            open.make_writable(&mut self.core);
-        }
+        self.make_writable();
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -409,7 +421,6 @@ impl Engine for Connection {
     fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Open(open) if open.has_room_again(&self.core) => Some(Instant::ZERO),
-            Phase::Closed(_) if self.core.outbox.is_empty() => None,
             _ => self.core.deadlines.next(),
         }
     }
@@ -421,8 +432,8 @@ impl Engine for Connection {
     fn want(&self) -> Want {
         match &self.phase {
             Phase::Closed(_) => Want::Shutdown,
-            _ if self.core.may_read() => Want::ReadWrite,
-            _ => Want::Write,
+            Phase::Open(_) if !self.core.may_read() => Want::Write,
+            Phase::Handshake(_) | Phase::Open(_) | Phase::Closing { .. } => Want::ReadWrite,
         }
     }
 }

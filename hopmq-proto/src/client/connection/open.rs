@@ -33,6 +33,7 @@ impl Open {
         now: Instant,
     ) -> Result<Option<Token>, PublishError> {
         let channel = self.channels.by_id(channel)?;
+        channel.check_open()?;
         if self.blocked || core.outbox.len() >= core.config.max_outbox {
             self.refused = true;
             return Err(if self.blocked { PublishError::Blocked } else { PublishError::Full });
@@ -120,7 +121,7 @@ impl Open {
         input.advance(head.frame_len());
         match method.map_err(|error| CloseReason::PeerMisbehaved(error.into()))? {
             Method::ConnectionClose(close) => {
-                core.answer_first(0, connection::CloseOk {}, now);
+                core.answer_last(0, connection::CloseOk {}, now);
                 Err(CloseReason::Server(close.into()))
             }
             Method::ConnectionBlocked(blocked) => {
@@ -131,6 +132,7 @@ impl Open {
             Method::ConnectionUnblocked(_) => {
                 self.blocked = false;
                 core.emit(Event::Unblocked);
+                self.make_writable(core);
                 Ok(())
             }
             method => Err(CloseReason::PeerMisbehaved(PeerMisbehaved::UnexpectedMethod {
