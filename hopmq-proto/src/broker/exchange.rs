@@ -33,6 +33,11 @@ impl Kind {
         })
     }
 
+    /// Whether it looks at routing keys.
+    pub(super) const fn has_keys(self) -> bool {
+        matches!(self, Self::Direct | Self::Topic)
+    }
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",

@@ -20,6 +20,8 @@ use super::session::{At, Confirms};
 
 /// The flags of the properties that mean something to the broker: headers, expiration and user id.
 const MEANINGFUL: u16 = 0x2000 | 0x0100 | 0x0010;
+/// How many routing keys the CC and BCC headers may hold: each is routed, and a header has room for thousands.
+const MAX_COPIES: usize = 1000;
 /// RabbitMQ's longest timer, in milliseconds.
 const MAX_EXPIRATION: i128 = 4_294_967_295;
 
@@ -165,34 +167,40 @@ impl Broker {
                 continue;
             };
             exchange.routed_by = *routings;
-            scratch.found.clear();
             let Some(vhost) = vhosts.get(exchange.vhost) else { continue };
-            let more = facts.more_keys.iter().map(ShortStr::as_bytes);
-            for key in core::iter::once(key).chain(more) {
+            let mut matched = false;
+            // Only some kinds of exchange look at the key, so the others are asked once.
+            let more = if exchange.declared.kind.has_keys() { &facts.more_keys[..] } else { &[] };
+            for key in core::iter::once(key).chain(more.iter().map(ShortStr::as_bytes)) {
+                scratch.found.clear();
                 if exchange.name.is_empty() {
                     let queue = vhost.queues.get(key).map(|id| Destination::Queue(*id));
                     scratch.found.extend(queue);
                 } else {
                     exchange.matches(key, facts.headers.as_ref(), &mut scratch.found);
                 }
-            }
-            if scratch.found.is_empty()
-                && let Some(alternate) = &exchange.alternate
-            {
-                scratch.pending.extend(vhost.exchanges.get(alternate).copied());
-            }
-            for destination in &scratch.found {
-                match destination {
-                    Destination::Exchange(id) => scratch.pending.push(*id),
-                    Destination::Queue(id) => {
-                        if let Some(queue) = queues.get_mut(*id)
-                            && queue.routed_by != *routings
-                        {
-                            queue.routed_by = *routings;
-                            scratch.routes.push(*id);
+                matched |= !scratch.found.is_empty();
+                for destination in &scratch.found {
+                    match destination {
+                        Destination::Exchange(id) => scratch.pending.push(*id),
+                        Destination::Queue(id) => {
+                            if let Some(queue) = queues.get_mut(*id)
+                                && queue.routed_by != *routings
+                            {
+                                queue.routed_by = *routings;
+                                scratch.routes.push(*id);
+                            }
                         }
                     }
                 }
+                if !more.is_empty() {
+                    // Each key may name the same exchanges.
+                    scratch.pending.sort_unstable();
+                    scratch.pending.dedup();
+                }
+            }
+            if !matched && let Some(alternate) = &exchange.alternate {
+                scratch.pending.extend(vhost.exchanges.get(alternate).copied());
             }
         }
     }
@@ -221,7 +229,11 @@ impl Broker {
                 "user_id property set to '{user_id}' but authenticated user was '{user}'"
             )));
         }
-        if decoded.headers.as_mut().is_some_and(|headers| headers.remove("BCC").is_some()) {
+        if let Some(headers) = &mut decoded.headers
+            && headers.get("BCC").is_some()
+        {
+            let kept = headers.iter().filter(|(key, _)| *key != "BCC");
+            *headers = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
             let mut rewritten = BytesMut::new();
             decoded.encode(&mut rewritten).map_err(syntax)?;
             facts.rewritten = Some(rewritten);
@@ -241,6 +253,10 @@ fn add_keys(headers: &FieldTable, name: &str, keys: &mut Vec<ShortStr>) -> Resul
                 _ => None,
             });
             keys.extend(texts);
+            if keys.len() > MAX_COPIES {
+                let text = format!("invalid message: more than {MAX_COPIES} routing keys in CC and BCC");
+                return Err(Fault::precondition(text));
+            }
             Ok(())
         }
         Some(other) => Err(Fault::precondition(format!(

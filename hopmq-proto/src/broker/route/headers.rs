@@ -1,3 +1,4 @@
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -30,13 +31,26 @@ impl Criteria {
         Self { any, wanted }
     }
 
-    pub(super) fn matches(&self, headers: Option<&FieldTable>) -> bool {
+    pub(super) fn matches(&self, headers: &Index<'_>) -> bool {
         let has = |(key, wanted): &(ShortStr, FieldValue)| {
-            headers
-                .and_then(|headers| headers.get(key))
-                .is_some_and(|value| *wanted == FieldValue::Void || equal(wanted, value))
+            let value = headers.0.get(key.as_bytes());
+            value.is_some_and(|value| *wanted == FieldValue::Void || equal(wanted, value))
         };
         if self.any { self.wanted.iter().any(has) } else { self.wanted.iter().all(has) }
+    }
+}
+
+/// The headers of one message by name, so that many bindings can look at many headers.
+#[derive(Debug)]
+pub(super) struct Index<'a>(BTreeMap<&'a [u8], &'a FieldValue>);
+
+impl<'a> Index<'a> {
+    pub(super) fn new(headers: Option<&'a FieldTable>) -> Self {
+        let mut index = BTreeMap::new();
+        for (key, value) in headers.into_iter().flat_map(FieldTable::iter) {
+            index.entry(key.as_bytes()).or_insert(value);
+        }
+        Self(index)
     }
 }
 

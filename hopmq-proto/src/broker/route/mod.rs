@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use crate::amqp::{FieldTable, ShortStr};
 
 use super::exchange::{Binding, Destination, Kind};
-use headers::Criteria;
+use headers::{Criteria, Index};
 use topic::Trie;
 
 pub(super) use headers::check_arguments;
@@ -98,7 +98,8 @@ impl Routes {
             Self::Fanout(targets) => targets.collect(out),
             Self::Topic(trie) => trie.matches(key, out),
             Self::Headers(all) => {
-                let matching = all.iter().filter(|(_, criteria)| criteria.matches(headers));
+                let headers = Index::new(headers);
+                let matching = all.iter().filter(|(_, criteria)| criteria.matches(&headers));
                 out.extend(matching.map(|(binding, _)| binding.destination));
             }
         }
