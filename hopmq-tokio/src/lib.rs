@@ -2,10 +2,12 @@
 
 #![deny(missing_docs)]
 
+mod broker;
 mod connect;
 mod runtime;
 mod tcp;
 
+pub use broker::Broker;
 pub use connect::{connect, connect_with};
 pub use hopmq::*;
 pub use runtime::{Tokio, TokioClock, TokioTimer};

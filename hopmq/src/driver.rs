@@ -26,8 +26,8 @@ pub(crate) trait Host: Send + Unpin + 'static {
     /// its bytes to `wire`. Keeps `waker`, to be woken when a handle has given the engine something to do.
     fn pass(&mut self, waker: &Waker, input: Input<'_>, wire: &mut Outbox, now: Instant) -> Pass;
 
-    /// The driver was dropped before the engine had ended.
-    fn abandoned(&mut self, now: Instant);
+    /// The driver is gone, and the transport with it, whether the engine had ended or not.
+    fn ended(&mut self, now: Instant);
 }
 
 /// What has come from the transport.
@@ -87,7 +87,6 @@ enum State {
     /// Everything is written and our direction is closed: wait for the peer to close its own, so that the last bytes
     /// are not cut off by a reset.
     Lingering,
-    Done,
 }
 
 impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
@@ -200,7 +199,6 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Future for Driver<H, T, M, C> {
             let read = pass.want == Want::ReadWrite && this.read(cx);
             if pass.want == Want::Shutdown {
                 if this.close(cx, pass.deadline) {
-                    this.state = State::Done;
                     return Poll::Ready(());
                 }
                 if !wrote {
@@ -220,9 +218,7 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Future for Driver<H, T, M, C> {
 
 impl<H: Host, T, M, C: Clock> Drop for Driver<H, T, M, C> {
     fn drop(&mut self) {
-        if self.state != State::Done {
-            let now = self.clock.now();
-            self.host.abandoned(now);
-        }
+        let now = self.clock.now();
+        self.host.ended(now);
     }
 }

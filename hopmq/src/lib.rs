@@ -6,11 +6,13 @@
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod broker;
 mod client;
 mod driver;
 pub mod io;
 pub mod memory;
 
+pub use broker::Broker;
 pub use bytes::Bytes;
 pub use client::{
     Call, Channel, Confirm, Confirms, ConnectError, ConnectOptions, Connection, Consume, Consumer,
@@ -22,6 +24,7 @@ pub use hopmq_proto::Instant;
 pub use hopmq_proto::amqp::{
     Credentials, FieldTable, FieldValue, LongStr, Properties, ReplyCode, ShortStr, WireError,
 };
+pub use hopmq_proto::broker::{Config as BrokerConfig, QueueStats, User};
 pub use hopmq_proto::client::{
     CallError, CloseReason, CommandError, Config, HandshakeError, HandshakeStep, Heartbeat, Lost, Message,
     PeerMisbehaved, Returned, ServerClose, ServerInfo, SettleError,

@@ -113,13 +113,13 @@ impl Channel {
     /// # async fn example(channel: hopmq::Channel) -> Result<(), hopmq::Error> {
     /// use hopmq::ExchangeKind;
     ///
-    /// channel.declare_exchange("logs", ExchangeKind::Fanout).durable().await?;
+    /// channel.declare_exchange("logs", &ExchangeKind::Fanout).durable().await?;
     /// # Ok(())
     /// # }
     /// ```
     #[must_use = "say how long the exchange lives"]
-    pub fn declare_exchange(&self, name: &str, kind: ExchangeKind) -> DeclareExchange {
-        DeclareExchange::new(self.clone(), name, &kind)
+    pub fn declare_exchange(&self, name: &str, kind: &ExchangeKind) -> DeclareExchange {
+        DeclareExchange::new(self.clone(), name, kind)
     }
 
     /// Binds a queue to an exchange: messages with a fitting routing key go to the queue.

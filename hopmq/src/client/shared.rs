@@ -383,7 +383,7 @@ impl Host for ClientHost {
         pass
     }
 
-    fn abandoned(&mut self, now: Instant) {
+    fn ended(&mut self, now: Instant) {
         use hopmq_proto::Engine as _;
 
         let mut guard = self.shared.lock();

@@ -1,0 +1,95 @@
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use hopmq_proto::broker::{self as proto, QueueStats};
+use hopmq_proto::client;
+
+use super::accept::{Accept, run};
+use super::shared::Shared;
+use crate::client::Connection;
+use crate::io::{Clock, Listener, Peer, Runtime};
+use crate::memory::pipe;
+
+/// A broker inside this process.
+///
+/// Cloning it gives another handle to the same broker. When the last handle is dropped, the broker shuts down: it
+/// accepts no more, and closes its connections with 320 `CONNECTION_FORCED`.
+#[derive(Clone)]
+pub struct Broker<R: Runtime> {
+    inner: Arc<Inner<R>>,
+}
+
+/// Shuts the broker down when it is dropped.
+struct Inner<R: Runtime> {
+    shared: Arc<Shared>,
+    runtime: R,
+}
+
+impl<R: Runtime> Drop for Inner<R> {
+    fn drop(&mut self) {
+        self.shared.shutdown(self.runtime.clock().now());
+    }
+}
+
+impl<R: Runtime> Broker<R> {
+    /// A broker without messages, whose connections run on `runtime`.
+    #[must_use]
+    pub fn new(runtime: R, config: proto::Config) -> Self {
+        Self { inner: Arc::new(Inner { shared: Shared::new(config), runtime }) }
+    }
+
+    /// Accepts connections from `listener`, in the background, until the broker shuts down.
+    pub fn serve(&self, listener: impl Listener) {
+        let Inner { shared, runtime } = &*self.inner;
+        runtime.spawn(Accept::new(shared.clone(), runtime.clone(), listener));
+    }
+
+    /// Opens a connection to this broker in memory, without a socket.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection did not open, most often the credentials or the virtual host in `config`.
+    pub async fn connect(&self, config: client::Config) -> Result<Connection, Arc<client::CloseReason>> {
+        let Inner { shared, runtime } = &*self.inner;
+        let (ours, theirs) = pipe();
+        run(shared, runtime, ours, Peer { address: "memory".to_owned(), is_loopback: true });
+        Connection::open(runtime, theirs, config).await
+    }
+
+    /// What a queue holds, if it is there.
+    #[must_use]
+    pub fn queue(&self, virtual_host: &str, name: &str) -> Option<QueueStats> {
+        self.inner.shared.lock().engine.queue(virtual_host, name)
+    }
+
+    /// How many connections it has.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.inner.shared.lock().engine.connections()
+    }
+
+    /// Accepts no more, closes every connection with 320 `CONNECTION_FORCED`, and waits until the last is gone.
+    ///
+    /// Dropping the future stops waiting; the broker shuts down all the same.
+    pub async fn shutdown(&self) {
+        let Inner { shared, runtime } = &*self.inner;
+        shared.shutdown(runtime.clock().now());
+        poll_fn(|cx| {
+            let mut state = shared.lock();
+            if state.engine.connections() == 0 {
+                return Poll::Ready(());
+            }
+            state.watchers.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Broker<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("connections", &self.connections()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,7 @@
+//! The broker's handle, and how its connections come in.
+
+mod accept;
+mod handle;
+mod shared;
+
+pub use handle::Broker;
