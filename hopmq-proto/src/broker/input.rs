@@ -101,7 +101,8 @@ impl Broker {
         };
         let payload = input.get(FRAME_HEADER_LEN..).and_then(|rest| rest.get(..head.payload_len));
         let payload = payload.unwrap_or_default();
-        let is_idle = matches!(session.channels.get(&at.channel), Some(Slot::Open(channel)) if matches!(channel.content, Content::None));
+        let is_idle =
+            session.channel(at.channel).is_some_and(|channel| matches!(channel.content, Content::None));
         if is_idle && head.kind == FrameKind::Method && payload.starts_with(&[0, 60, 0, 40]) {
             let max_body = self.config.max_message_size;
             return match Whole::find(input, head, frame_max, max_body) {
