@@ -112,3 +112,41 @@ impl<'a> Writer<'a> {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Reader;
+    use super::*;
+
+    /// No method has two runs of bits, so only this test sees where a run ends.
+    #[test]
+    fn trap_21_any_other_field_ends_a_run_of_bits() {
+        let mut out = BytesMut::new();
+        let mut writer = Writer::new(&mut out);
+        for n in 0..9 {
+            writer.bit(&(n % 2 == 0));
+        }
+        writer.octet(&7).bit(&true).shortstr(&ShortStr::empty()).bit(&true);
+        writer.table(&FieldTable::new()).bit(&true).bit(&true);
+        assert_eq!(out, [0b0101_0101, 1, 7, 1, 0, 1, 0, 0, 0, 0, 3].as_slice());
+
+        let mut reader = Reader::new(&out);
+        for n in 0..9 {
+            assert_eq!(reader.bit(), Ok(n % 2 == 0));
+        }
+        assert_eq!((reader.octet(), reader.bit()), (Ok(7), Ok(true)));
+        assert_eq!((reader.shortstr(), reader.bit()), (Ok(ShortStr::empty()), Ok(true)));
+        assert_eq!((reader.table(), reader.bit(), reader.bit()), (Ok(FieldTable::new()), Ok(true), Ok(true)));
+        assert_eq!(reader.bit(), Ok(false), "the rest of the octet");
+        assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn trap_24_a_long_name_is_an_error_and_never_cut() {
+        let mut out = BytesMut::new();
+        let mut writer = Writer::new(&mut out);
+        writer.short_bytes(&[b'x'; 256]).short_bytes(&[b'x'; 300]);
+        assert_eq!(writer.finish(), Err(WireError::ShortStrTooLong(256)), "the first fault is reported");
+        assert!(out.is_empty());
+    }
+}
