@@ -11,8 +11,10 @@ use hopmq_proto::{Engine, Instant, Outbox, Want};
 
 use crate::io::{Clock, Timer, Transport};
 
-/// How much to read at once.
-const READ_CHUNK: usize = 64 * 1024;
+/// How much to read at once, at first; twice as much after each read that filled it.
+const READ_MIN: usize = 16 * 1024;
+/// How much to read at once at most.
+const READ_MAX: usize = 256 * 1024;
 /// How much to take from an engine's outbox at once. What has been taken can no longer be overtaken by a heartbeat.
 const WIRE_LIMIT: usize = 256 * 1024;
 /// How many chunks to hand to one vectored write.
@@ -74,6 +76,8 @@ pub(crate) struct Driver<H: Host, T, M, C: Clock> {
     clock: C,
     /// Read, but not yet a whole frame.
     input: BytesMut,
+    /// How much to read at once.
+    read_size: usize,
     /// Taken from the engine, but not yet written.
     wire: Outbox,
     state: State,
@@ -97,6 +101,7 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
             timer,
             clock,
             input: BytesMut::new(),
+            read_size: READ_MIN,
             wire: Outbox::new(),
             state: State::Running,
         }
@@ -143,9 +148,10 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
         if self.state != State::Running {
             return false;
         }
-        self.input.reserve(READ_CHUNK);
+        self.input.reserve(self.read_size);
         match self.transport.poll_read(cx, &mut self.input) {
             Poll::Ready(Ok(0)) => self.fail(cx.waker(), Input::Eof),
+            Poll::Ready(Ok(n)) if n >= self.read_size => self.read_size = READ_MAX.min(n * 2),
             Poll::Ready(Ok(_)) => {}
             Poll::Ready(Err(error)) => self.fail(cx.waker(), Input::Failed(error)),
             Poll::Pending => return false,
@@ -173,7 +179,7 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
     fn linger(&mut self, cx: &mut Context<'_>) -> bool {
         for _ in 0..PASSES {
             self.input.clear();
-            self.input.reserve(READ_CHUNK);
+            self.input.reserve(READ_MIN);
             match self.transport.poll_read(cx, &mut self.input) {
                 Poll::Ready(Ok(0) | Err(_)) => return true,
                 Poll::Ready(Ok(_)) => {}
