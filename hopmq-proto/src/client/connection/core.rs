@@ -162,7 +162,7 @@ impl Core {
             self.outbox.push_urgent(Bytes::from_static(&HEARTBEAT_FRAME));
             self.last_queued = now;
         }
-        self.deadlines.set(Timer::HeartbeatSend, self.last_queued + half);
+        self.look_again(Timer::HeartbeatSend, self.last_queued + half, now);
     }
 
     /// Reports a server that has been silent for two intervals. Silence does not count while we do not read.
@@ -175,7 +175,14 @@ impl Core {
         if now - self.last_received >= allowed {
             return Some(Lost::Heartbeat { seconds: (now - self.last_received).as_secs() });
         }
-        self.deadlines.set(Timer::HeartbeatReceive, self.last_received + allowed);
+        self.look_again(Timer::HeartbeatReceive, self.last_received + allowed, now);
         None
+    }
+
+    /// Sets a deadline that lies ahead. At the end of time, where sums saturate, there is none.
+    fn look_again(&mut self, timer: Timer, at: Instant, now: Instant) {
+        if at > now {
+            self.deadlines.set(timer, at);
+        }
     }
 }
