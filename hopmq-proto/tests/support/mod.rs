@@ -20,6 +20,7 @@ use hopmq_proto::{Engine, Instant, Want};
 
 /// What the client has sent: a frame, decoded.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::large_enum_variant)] // a handful of them
 pub enum Sent {
     Greeting,
     Method(u16, Method),
