@@ -1,0 +1,338 @@
+//! A client among random commands, with a server that mostly answers what it is asked, and a ledger of every token.
+
+#![allow(dead_code, unreachable_pub)] // each test file uses its part
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use hopmq_proto::Engine;
+use hopmq_proto::amqp::{
+    FrameKind, Method, Properties, Publish, ShortStr, basic, channel, confirm, connection, queue,
+};
+use hopmq_proto::client::{ChannelId, Config, Connection, DeliveryId, Event, Reply, Settle, Token};
+
+use crate::support::{Client, Sent, content, deliver, frame, get_ok, method, returned, start};
+
+/// Something that happens, by numbers that a generator makes up.
+#[derive(Debug, Clone)]
+pub enum Op {
+    // Commands.
+    OpenChannel,
+    CloseChannel(usize),
+    Call(usize, u8),
+    Publish(usize, bool, u16),
+    Settle(usize, u8),
+    Abandon(usize),
+    /// From here on replies are given back, or kept.
+    GiveBack(bool),
+    Close,
+    Pause(bool),
+    // The server.
+    /// It reads so many bytes, and knows what it has to answer.
+    Read(u32),
+    /// It answers the oldest question on a channel.
+    Answer(u16),
+    Deliver(u16, u64, u16),
+    Return(u16, u16),
+    Confirm(u16, u64, bool, bool),
+    CloseFrom(u16),
+    Flow(u16, bool),
+    Cancel(u16, bool),
+    Blocked(bool),
+    Heartbeat,
+    /// A method that may have nothing to do with anything.
+    Method(u16, u8),
+    Bytes(Vec<u8>),
+    // The world.
+    Pass(u32),
+    Eof,
+    TransportError,
+}
+
+/// What a run shows to the outside.
+#[derive(Debug, Default, PartialEq)]
+pub struct Trace {
+    pub events: Vec<String>,
+    pub written: Vec<u8>,
+}
+
+pub struct World {
+    client: Client,
+    /// How many bytes of the server come at once.
+    chunk: usize,
+    channels: Vec<ChannelId>,
+    deliveries: Vec<DeliveryId>,
+    /// Tokens that must be resolved yet, and the channel of those that can be abandoned.
+    waiting: Vec<(Token, Option<ChannelId>)>,
+    resolved: HashSet<Token>,
+    give_back: bool,
+    ended: bool,
+    unread: BytesMut,
+    questions: VecDeque<(u16, Method)>,
+    trace: Trace,
+}
+
+impl World {
+    /// A client whose handshake the server has begun, or finished.
+    pub fn new(config: Config, tune: connection::Tune, open: bool, chunk: usize) -> Self {
+        let mut world = Self {
+            client: Client::new(config),
+            chunk,
+            channels: Vec::new(),
+            deliveries: Vec::new(),
+            waiting: Vec::new(),
+            resolved: HashSet::new(),
+            give_back: false,
+            ended: false,
+            unread: BytesMut::new(),
+            questions: VecDeque::new(),
+            trace: Trace::default(),
+        };
+        if open {
+            world.come(
+                &[method(0, start("PLAIN")), method(0, tune), method(0, connection::OpenOk {})].concat(),
+            );
+        }
+        world.step(&Op::Read(u32::MAX));
+        world
+    }
+
+    /// Runs it all, then ends the stream: nothing may be left.
+    pub fn run(mut self, ops: &[Op]) -> Trace {
+        ops.iter().for_each(|op| self.step(op));
+        self.step(&Op::Pass(u32::MAX));
+        assert!(self.waiting.is_empty(), "after all deadlines {:?} wait", self.waiting);
+        self.step(&Op::Eof);
+        assert!(self.ended, "there was no terminal event");
+        self.step(&Op::Pass(u32::MAX));
+        assert_eq!(self.engine().poll_timeout(), None);
+        self.trace
+    }
+
+    pub fn step(&mut self, op: &Op) {
+        self.command(op);
+        self.serve(op);
+        self.settle_events();
+        if !self.waiting.is_empty() {
+            assert!(self.engine().poll_timeout().is_some(), "{:?} wait without a deadline", self.waiting);
+        }
+    }
+
+    fn engine(&mut self) -> &mut Connection {
+        &mut self.client.engine
+    }
+
+    fn pick(&self, at: usize) -> Option<ChannelId> {
+        self.channels.get(at % self.channels.len().max(1)).copied()
+    }
+
+    fn command(&mut self, op: &Op) {
+        let now = self.client.now;
+        match *op {
+            Op::OpenChannel => {
+                if let Ok((id, token)) = self.engine().open_channel(now) {
+                    self.channels.push(id);
+                    self.waiting.push((token, Some(id)));
+                }
+            }
+            Op::CloseChannel(at) => self.on_channel(at, |engine, id| engine.close_channel(id, now).ok()),
+            Op::Call(at, kind) => self.on_channel(at, |engine, id| engine.call(id, call(kind), now).ok()),
+            Op::Publish(at, mandatory, len) => {
+                let publish = Publish { routing_key: b"k", mandatory, ..Default::default() };
+                let body = Bytes::from(vec![7; len.into()]);
+                let Some(id) = self.pick(at) else { return };
+                let token =
+                    self.engine().publish(id, &publish, &Properties::new(), &body, now).ok().flatten();
+                self.waiting.extend(token.map(|token| (token, None)));
+            }
+            Op::Settle(at, kind) => self.settle(at, kind),
+            Op::Abandon(at) => self.abandon(at),
+            Op::GiveBack(give_back) => self.give_back = give_back,
+            Op::Close => {
+                let token = self.engine().close(now).ok();
+                self.waiting.extend(token.map(|token| (token, None)));
+            }
+            Op::Pause(paused) => self.engine().set_paused(paused, now),
+            _ => {}
+        }
+    }
+
+    fn on_channel(&mut self, at: usize, call: impl FnOnce(&mut Connection, ChannelId) -> Option<Token>) {
+        let Some(id) = self.pick(at) else { return };
+        let token = call(self.engine(), id);
+        self.waiting.extend(token.map(|token| (token, Some(id))));
+    }
+
+    fn settle(&mut self, at: usize, kind: u8) {
+        if self.deliveries.is_empty() {
+            return;
+        }
+        let id = self.deliveries.swap_remove(at % self.deliveries.len());
+        let (multiple, requeue) = (kind & 1 != 0, kind & 2 != 0);
+        let settle = match kind % 3 {
+            0 => Settle::Ack { multiple },
+            1 => Settle::Nack { multiple, requeue },
+            _ => Settle::Reject { requeue },
+        };
+        let now = self.client.now;
+        let _ = self.engine().settle(id, settle, now);
+    }
+
+    /// Nobody waits for a call any more: no event may resolve it.
+    fn abandon(&mut self, at: usize) {
+        let at = at % self.waiting.len().max(1);
+        if let Some(&(token, Some(id))) = self.waiting.get(at) {
+            self.engine().abandon(id, token);
+            let _ = self.waiting.remove(at);
+            self.resolved.insert(token);
+        }
+    }
+
+    fn serve(&mut self, op: &Op) {
+        let none = Properties::new();
+        match *op {
+            Op::Read(len) => self.read(len as usize),
+            Op::Answer(channel) => {
+                if let Some(at) = self.questions.iter().position(|(c, _)| *c == channel) {
+                    let (_, question) = self.questions.remove(at).unwrap();
+                    self.come(&answer(channel, &question));
+                }
+            }
+            Op::Deliver(channel, tag, len) => {
+                self.come(&content(channel, deliver("c", tag), &none, &vec![1; len.into()], 9000));
+            }
+            Op::Return(channel, len) => {
+                self.come(&content(channel, returned("k"), &none, &vec![7; len.into()], 9000));
+            }
+            Op::Confirm(channel, tag, multiple, true) => {
+                self.come(&method(channel, crate::support::ack(tag, multiple)));
+            }
+            Op::Confirm(channel, tag, multiple, false) => {
+                self.come(&method(channel, crate::support::nack(tag, multiple)));
+            }
+            Op::CloseFrom(0) => self.come(&method(0, crate::support::connection_close(320))),
+            Op::CloseFrom(channel) => self.come(&method(channel, crate::support::channel_close(404))),
+            Op::Flow(channel, active) => self.come(&method(channel, channel::Flow { active })),
+            Op::Cancel(channel, no_wait) => {
+                let consumer_tag = ShortStr::from_static("c");
+                self.come(&method(channel, basic::Cancel { consumer_tag, no_wait }));
+            }
+            Op::Blocked(true) => self.come(&method(0, connection::Blocked::default())),
+            Op::Blocked(false) => self.come(&method(0, connection::Unblocked {})),
+            Op::Heartbeat => self.come(&frame(FrameKind::Heartbeat, 0, b"")),
+            Op::Method(channel, at) => {
+                let all = Method::all();
+                self.come(&method(channel, all[usize::from(at) % all.len()].clone()));
+            }
+            Op::Bytes(ref bytes) => self.come(bytes),
+            Op::Pass(u32::MAX) => {
+                self.client.now = self.client.now + Duration::from_secs(1 << 32);
+                let now = self.client.now;
+                self.engine().handle_timeout(now);
+            }
+            Op::Pass(millis) => self.client.pass(Duration::from_millis(millis.into())),
+            Op::Eof => self.client.eof(),
+            Op::TransportError => {
+                let now = self.client.now;
+                self.engine().handle_transport_error("reset".into(), now);
+            }
+            _ => {}
+        }
+    }
+
+    fn come(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(self.chunk) {
+            self.client.feed(chunk);
+        }
+    }
+
+    fn read(&mut self, len: usize) {
+        let outbox = self.client.engine.outbox();
+        let bytes: Vec<u8> = outbox.chunks().flatten().copied().take(len).collect();
+        outbox.consume(bytes.len());
+        self.trace.written.extend(&bytes);
+        self.unread.extend_from_slice(&bytes);
+        if outbox.is_empty() && !self.ended {
+            let sent = crate::support::decode(&mut self.unread);
+            self.questions.extend(sent.into_iter().filter_map(|sent| match sent {
+                Sent::Method(channel, method) => Some((channel, method)),
+                _ => None,
+            }));
+        }
+    }
+
+    fn settle_events(&mut self) {
+        while let Some(event) = self.client.engine.poll_event() {
+            assert!(!self.ended, "after the terminal event: {event:?}");
+            self.trace.events.push(format!("{event:?}"));
+            match event {
+                Event::Reply { token, result } => {
+                    self.resolve(token);
+                    if let Ok(reply) = result {
+                        self.take_reply(reply);
+                    }
+                }
+                Event::Confirmed { token, .. } => self.resolve(token),
+                Event::Delivery { delivery, .. } => self.deliveries.extend(delivery.id),
+                Event::Closed { .. } => {
+                    assert!(self.waiting.is_empty(), "at the end {:?} wait", self.waiting);
+                    self.ended = true;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn take_reply(&mut self, reply: Reply) {
+        if self.give_back {
+            let now = self.client.now;
+            self.engine().give_back(reply, now);
+        } else if let Reply::Message { delivery, .. } = reply {
+            self.deliveries.extend(delivery.id);
+        }
+    }
+
+    fn resolve(&mut self, token: Token) {
+        assert!(self.resolved.insert(token), "{token:?} is resolved twice, or was abandoned");
+        let at = self
+            .waiting
+            .iter()
+            .position(|(t, _)| *t == token)
+            .unwrap_or_else(|| panic!("{token:?} was never given"));
+        let _ = self.waiting.swap_remove(at);
+    }
+}
+
+fn call(kind: u8) -> Method {
+    match kind % 8 {
+        0 => confirm::Select { no_wait: false }.into(),
+        1 => crate::support::consume("q").into(),
+        2 => basic::Consume { no_ack: true, ..crate::support::consume("q") }.into(),
+        3 => crate::support::get("q").into(),
+        4 => basic::Cancel { consumer_tag: ShortStr::from_static("c"), no_wait: false }.into(),
+        5 => basic::Qos::default().into(),
+        6 => queue::Declare::default().into(),
+        _ => basic::Publish::default().into(), // not a call
+    }
+}
+
+/// What a server says to a method.
+fn answer(channel: u16, question: &Method) -> BytesMut {
+    let consumer_tag = ShortStr::from_static("c");
+    let answer: Method = match question {
+        Method::ConnectionClose(_) => connection::CloseOk {}.into(),
+        Method::ChannelOpen(_) => channel::OpenOk {}.into(),
+        Method::ChannelClose(_) => channel::CloseOk {}.into(),
+        Method::ConfirmSelect(_) => confirm::SelectOk {}.into(),
+        Method::BasicConsume(_) => basic::ConsumeOk { consumer_tag }.into(),
+        Method::BasicCancel(_) => basic::CancelOk { consumer_tag }.into(),
+        Method::BasicGet(_) if channel.is_multiple_of(2) => basic::GetEmpty {}.into(),
+        Method::BasicGet(_) => return content(channel, get_ok(1), &Properties::new(), &[9; 20_000], 9000),
+        Method::BasicQos(_) => basic::QosOk {}.into(),
+        Method::QueueDeclare(_) => queue::DeclareOk::default().into(),
+        _ => return BytesMut::new(),
+    };
+    method(channel, answer)
+}
