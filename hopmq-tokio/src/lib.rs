@@ -12,3 +12,8 @@ pub use connect::{connect, connect_with};
 pub use hopmq::*;
 pub use runtime::{Tokio, TokioClock, TokioTimer};
 pub use tcp::{Stream, TcpAcceptor};
+
+/// The README's examples are compiled and run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
