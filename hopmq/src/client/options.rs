@@ -15,7 +15,7 @@ const DEFAULT_PORT: u16 = 5672;
 /// Where to connect, and as what.
 ///
 /// Made from a URI, `amqp://user:password@host:port/vhost?heartbeat=30`, by the rules of
-/// <https://www.rabbitmq.com/docs/uri-spec>: what is left out is guest, guest, 5672 and `/`; user, password and virtual
+/// <https://www.rabbitmq.com/docs/uri-spec>: what is left out is guest, guest, localhost, 5672 and `/`; user, password and virtual
 /// host are percent-decoded; `amqp://host/` means the virtual host with the empty name. Query parameters:
 /// `heartbeat` (seconds, 0 for none), `connection_timeout` (milliseconds), `channel_max`.
 ///
@@ -66,7 +66,7 @@ impl FromStr for ConnectOptions {
         let authority = uri.authority().ok_or(UriError::NoHost)?;
         let mut options = Self::default();
         match decode("host", EStr::<fluent_uri::pct_enc::encoder::RegName>::new(authority.host())) {
-            Some(Ok(host)) if host.is_empty() => return Err(UriError::NoHost),
+            Some(Ok(host)) if host.is_empty() => {} // as absent
             Some(host) => options.host = host?,
             None => options.host = authority.host().trim_matches(['[', ']']).to_owned(),
         }
