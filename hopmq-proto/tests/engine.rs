@@ -166,7 +166,7 @@ impl World {
         match (self.split, self.blurred) {
             (true, _) => {}
             (false, true) => {
-                assert!(at - first <= SEAL_AT + 2 * largest, "the frame waits for {} bytes", at - first)
+                assert!(at - first <= SEAL_AT + 2 * largest, "the frame waits for {} bytes", at - first);
             }
             (false, false) => assert_eq!(at, first, "the frame waits behind what it may overtake"),
         }
