@@ -29,6 +29,7 @@ fn config() -> Config {
 /// What happens while both sides keep to the protocol.
 fn fair() -> impl Strategy<Value = Op> {
     let (at, channel, len) = (any::<usize>(), 1..=CHANNELS, prop_oneof![0..200u16, 0..=45_000u16]);
+    let confirm = (1..=CHANNELS, 0..8u64, any::<bool>(), any::<bool>());
     prop_oneof![
         4 => Just(Op::OpenChannel),
         1 => any::<usize>().prop_map(Op::CloseChannel),
@@ -39,23 +40,23 @@ fn fair() -> impl Strategy<Value = Op> {
         1 => any::<bool>().prop_map(Op::GiveBack),
         1 => any::<bool>().prop_map(Op::Pause),
         10 => prop_oneof![4 => Just(u32::MAX), 1 => 0..2000u32].prop_map(Op::Read),
-        20 => channel.clone().prop_map(Op::Answer),
+        12 => channel.clone().prop_map(Op::Answer),
+        4 => Just(Op::Serve),
         3 => (channel.clone(), 0..20u64, len).prop_map(|(channel, tag, len)| Op::Deliver(channel, tag, len)),
         1 => (channel.clone(), 0..200u16).prop_map(|(channel, len)| Op::Return(channel, len)),
+        8 => confirm.prop_map(|(channel, tag, multiple, ack)| Op::Confirm(channel, tag, multiple, ack)),
         1 => channel.clone().prop_map(Op::CloseFrom),
-        1 => (channel.clone(), any::<bool>()).prop_map(|(channel, active)| Op::Flow(channel, active)),
+        1 => (channel.clone(), prop::bool::weighted(0.8)).prop_map(|(channel, active)| Op::Flow(channel, active)),
         1 => (channel, any::<bool>()).prop_map(|(channel, no_wait)| Op::Cancel(channel, no_wait)),
-        1 => any::<bool>().prop_map(Op::Blocked),
+        1 => prop::bool::weighted(0.2).prop_map(Op::Blocked),
         1 => Just(Op::Heartbeat),
-        2 => (0..70_000u32).prop_map(Op::Pass),
+        2 => prop_oneof![6 => 0..2000u32, 1 => 0..70_000u32].prop_map(Op::Pass),
     ]
 }
 
 /// What ends a connection, most often.
 fn unfair() -> impl Strategy<Value = Op> {
-    let confirm = (1..=CHANNELS, 0..8u64, any::<bool>(), any::<bool>());
     prop_oneof![
-        4 => confirm.prop_map(|(channel, tag, multiple, ack)| Op::Confirm(channel, tag, multiple, ack)),
         1 => Just(Op::Close),
         1 => Just(Op::Answer(0)),
         1 => Just(Op::CloseFrom(0)),
@@ -67,7 +68,7 @@ fn unfair() -> impl Strategy<Value = Op> {
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    prop::collection::vec(prop_oneof![30 => fair(), 1 => unfair()], 0..150)
+    prop::collection::vec(prop_oneof![60 => fair(), 1 => unfair()], 0..200)
 }
 
 fn world(heartbeat: u16, open: bool, chunk: usize) -> World {
@@ -78,7 +79,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn each_token_is_resolved_once_and_the_end_comes_last(ops in ops(), heartbeat in 0..40u16, open in prop::bool::weighted(0.95)) {
+    fn each_token_is_resolved_once_and_the_end_comes_last(ops in ops(), heartbeat in prop_oneof![3 => Just(0), 1 => 1..60u16], open in prop::bool::weighted(0.95)) {
         world(heartbeat, open, usize::MAX).run(&ops);
     }
 

@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +13,10 @@ use hopmq_proto::amqp::{
 };
 use hopmq_proto::client::{ChannelId, Config, Connection, DeliveryId, Event, Reply, Settle, Token};
 
-use crate::support::{Client, Sent, content, deliver, frame, get_ok, method, returned, start};
+use crate::support::{
+    Client, Sent, ack, channel_close, connection_close, consume, content, decode, deliver, frame, get,
+    get_ok, method, nack, returned, start,
+};
 
 /// Something that happens, by numbers that a generator makes up.
 #[derive(Debug, Clone)]
@@ -34,8 +37,11 @@ pub enum Op {
     Read(u32),
     /// It answers the oldest question on a channel.
     Answer(u16),
+    /// It reads everything and answers everything.
+    Serve,
     Deliver(u16, u64, u16),
     Return(u16, u16),
+    /// It confirms some of what was published.
     Confirm(u16, u64, bool, bool),
     CloseFrom(u16),
     Flow(u16, bool),
@@ -70,7 +76,7 @@ pub struct World {
     give_back: bool,
     ended: bool,
     unread: BytesMut,
-    questions: VecDeque<(u16, Method)>,
+    server: Server,
     trace: Trace,
 }
 
@@ -87,7 +93,7 @@ impl World {
             give_back: false,
             ended: false,
             unread: BytesMut::new(),
-            questions: VecDeque::new(),
+            server: Server::default(),
             trace: Trace::default(),
         };
         if open {
@@ -96,6 +102,13 @@ impl World {
             );
         }
         world.step(&Op::Read(u32::MAX));
+        if open {
+            // A channel with confirms, and one with a consumer.
+            use Op::{Call, OpenChannel, Serve};
+            [OpenChannel, OpenChannel, Serve, Call(0, 0), Call(1, 1), Serve]
+                .iter()
+                .for_each(|op| world.step(op));
+        }
         world
     }
 
@@ -124,8 +137,9 @@ impl World {
         &mut self.client.engine
     }
 
+    /// One of the channels opened last; those before them have ended, most likely.
     fn pick(&self, at: usize) -> Option<ChannelId> {
-        self.channels.get(at % self.channels.len().max(1)).copied()
+        self.channels.iter().rev().nth(at % self.channels.len().clamp(1, 5)).copied()
     }
 
     fn command(&mut self, op: &Op) {
@@ -191,33 +205,23 @@ impl World {
     }
 
     fn serve(&mut self, op: &Op) {
-        let none = Properties::new();
         match *op {
             Op::Read(len) => self.read(len as usize),
-            Op::Answer(channel) => {
-                if let Some(at) = self.questions.iter().position(|(c, _)| *c == channel) {
-                    let (_, question) = self.questions.remove(at).unwrap();
-                    self.come(&answer(channel, &question));
-                }
+            Op::Answer(channel) => self.come_if_some(|server| server.answer(channel)),
+            Op::Serve => {
+                self.read(usize::MAX);
+                (1..=9).for_each(|channel| (0..9).for_each(|_| self.serve(&Op::Answer(channel))));
             }
-            Op::Deliver(channel, tag, len) => {
-                self.come(&content(channel, deliver("c", tag), &none, &vec![1; len.into()], 9000));
+            Op::Deliver(channel, tag, len) => self.say_content(channel, deliver("c", tag), 1, len),
+            Op::Return(channel, len) => self.say_content(channel, returned("k"), 7, len),
+            Op::Confirm(channel, tag, multiple, ack) => {
+                self.come_if_some(|server| server.confirm(channel, tag, multiple, ack));
             }
-            Op::Return(channel, len) => {
-                self.come(&content(channel, returned("k"), &none, &vec![7; len.into()], 9000));
-            }
-            Op::Confirm(channel, tag, multiple, true) => {
-                self.come(&method(channel, crate::support::ack(tag, multiple)));
-            }
-            Op::Confirm(channel, tag, multiple, false) => {
-                self.come(&method(channel, crate::support::nack(tag, multiple)));
-            }
-            Op::CloseFrom(0) => self.come(&method(0, crate::support::connection_close(320))),
-            Op::CloseFrom(channel) => self.come(&method(channel, crate::support::channel_close(404))),
-            Op::Flow(channel, active) => self.come(&method(channel, channel::Flow { active })),
+            Op::CloseFrom(0) => self.come(&method(0, connection_close(320))),
+            Op::CloseFrom(channel) => self.come_if_some(|server| server.close(channel)),
+            Op::Flow(channel, active) => self.say(channel, channel::Flow { active }),
             Op::Cancel(channel, no_wait) => {
-                let consumer_tag = ShortStr::from_static("c");
-                self.come(&method(channel, basic::Cancel { consumer_tag, no_wait }));
+                self.say(channel, basic::Cancel { consumer_tag: ShortStr::from_static("c"), no_wait });
             }
             Op::Blocked(true) => self.come(&method(0, connection::Blocked::default())),
             Op::Blocked(false) => self.come(&method(0, connection::Unblocked {})),
@@ -242,6 +246,25 @@ impl World {
         }
     }
 
+    /// The server says something on a channel, if it thinks that it is open.
+    fn say(&mut self, channel: u16, method_: impl Into<Method>) {
+        if self.server.open.contains(&channel) {
+            self.come(&method(channel, method_));
+        }
+    }
+
+    fn say_content(&mut self, channel: u16, method: impl Into<Method>, octet: u8, len: u16) {
+        if self.server.open.contains(&channel) {
+            self.come(&content(channel, method, &Properties::new(), &vec![octet; len.into()], 9000));
+        }
+    }
+
+    fn come_if_some(&mut self, say: impl FnOnce(&mut Server) -> Option<BytesMut>) {
+        if let Some(bytes) = say(&mut self.server) {
+            self.come(&bytes);
+        }
+    }
+
     fn come(&mut self, bytes: &[u8]) {
         for chunk in bytes.chunks(self.chunk) {
             self.client.feed(chunk);
@@ -255,11 +278,11 @@ impl World {
         self.trace.written.extend(&bytes);
         self.unread.extend_from_slice(&bytes);
         if outbox.is_empty() && !self.ended {
-            let sent = crate::support::decode(&mut self.unread);
-            self.questions.extend(sent.into_iter().filter_map(|sent| match sent {
-                Sent::Method(channel, method) => Some((channel, method)),
-                _ => None,
-            }));
+            for sent in decode(&mut self.unread) {
+                if let Sent::Method(channel, method) = sent {
+                    self.server.read(channel, method);
+                }
+            }
         }
     }
 
@@ -306,11 +329,11 @@ impl World {
 }
 
 fn call(kind: u8) -> Method {
-    match kind % 8 {
-        0 => confirm::Select { no_wait: false }.into(),
-        1 => crate::support::consume("q").into(),
-        2 => basic::Consume { no_ack: true, ..crate::support::consume("q") }.into(),
-        3 => crate::support::get("q").into(),
+    match kind % 10 {
+        0 | 8 | 9 => confirm::Select { no_wait: false }.into(),
+        1 => consume("q").into(),
+        2 => basic::Consume { no_ack: true, ..consume("q") }.into(),
+        3 => get("q").into(),
         4 => basic::Cancel { consumer_tag: ShortStr::from_static("c"), no_wait: false }.into(),
         5 => basic::Qos::default().into(),
         6 => queue::Declare::default().into(),
@@ -318,21 +341,90 @@ fn call(kind: u8) -> Method {
     }
 }
 
-/// What a server says to a method.
-fn answer(channel: u16, question: &Method) -> BytesMut {
-    let consumer_tag = ShortStr::from_static("c");
-    let answer: Method = match question {
-        Method::ConnectionClose(_) => connection::CloseOk {}.into(),
-        Method::ChannelOpen(_) => channel::OpenOk {}.into(),
-        Method::ChannelClose(_) => channel::CloseOk {}.into(),
-        Method::ConfirmSelect(_) => confirm::SelectOk {}.into(),
-        Method::BasicConsume(_) => basic::ConsumeOk { consumer_tag }.into(),
-        Method::BasicCancel(_) => basic::CancelOk { consumer_tag }.into(),
-        Method::BasicGet(_) if channel.is_multiple_of(2) => basic::GetEmpty {}.into(),
-        Method::BasicGet(_) => return content(channel, get_ok(1), &Properties::new(), &[9; 20_000], 9000),
-        Method::BasicQos(_) => basic::QosOk {}.into(),
-        Method::QueueDeclare(_) => queue::DeclareOk::default().into(),
-        _ => return BytesMut::new(),
-    };
-    method(channel, answer)
+/// What a server knows that keeps to the protocol.
+#[derive(Default)]
+struct Server {
+    questions: VecDeque<(u16, Method)>,
+    /// Channels that it may send on.
+    open: BTreeSet<u16>,
+    /// Channels that it has closed, and waits for close-ok.
+    closing: BTreeSet<u16>,
+    /// Publishes since `confirm.select`.
+    published: BTreeMap<u16, u64>,
+}
+
+impl Server {
+    fn read(&mut self, channel: u16, method: Method) {
+        match method {
+            Method::ChannelCloseOk(_) => {
+                self.closing.remove(&channel);
+                self.questions.retain(|(c, m)| *c != channel || matches!(m, Method::ChannelClose(_)));
+            }
+            Method::ConfirmSelect(_) => {
+                self.published.entry(channel).or_default();
+                self.questions.push_back((channel, method));
+            }
+            Method::BasicPublish(_) => {
+                self.published.entry(channel).and_modify(|n| *n += 1);
+            }
+            method => self.questions.push_back((channel, method)),
+        }
+    }
+
+    /// Answers the oldest question on a channel.
+    fn answer(&mut self, channel: u16) -> Option<BytesMut> {
+        let at = self.questions.iter().position(|(c, _)| *c == channel)?;
+        if self.closing.contains(&channel) {
+            return None;
+        }
+        let (_, question) = self.questions.remove(at)?;
+        let consumer_tag = ShortStr::from_static("c");
+        let answer: Method = match question {
+            Method::ConnectionClose(_) => connection::CloseOk {}.into(),
+            Method::ChannelOpen(_) => {
+                self.open.insert(channel);
+                channel::OpenOk {}.into()
+            }
+            Method::ChannelClose(_) => {
+                self.forget(channel);
+                channel::CloseOk {}.into()
+            }
+            Method::ConfirmSelect(_) => confirm::SelectOk {}.into(),
+            Method::BasicConsume(_) => basic::ConsumeOk { consumer_tag }.into(),
+            Method::BasicCancel(_) => basic::CancelOk { consumer_tag }.into(),
+            Method::BasicGet(_) if channel.is_multiple_of(2) => basic::GetEmpty {}.into(),
+            Method::BasicGet(_) => {
+                return Some(content(channel, get_ok(1), &Properties::new(), &[9; 20_000], 9000));
+            }
+            Method::BasicQos(_) => basic::QosOk {}.into(),
+            Method::QueueDeclare(_) => queue::DeclareOk::default().into(),
+            _ => return None,
+        };
+        Some(method(channel, answer))
+    }
+
+    /// Confirms what was published, in any order.
+    fn confirm(&self, channel: u16, tag: u64, multiple: bool, acked: bool) -> Option<BytesMut> {
+        let published = self.published.get(&channel).filter(|_| self.open.contains(&channel))?;
+        let tag = tag % (published + 1);
+        match (tag > 0 || multiple, acked) {
+            (false, _) => None,
+            (true, true) => Some(method(channel, ack(tag, multiple))),
+            (true, false) => Some(method(channel, nack(tag, multiple))),
+        }
+    }
+
+    fn close(&mut self, channel: u16) -> Option<BytesMut> {
+        if !self.open.contains(&channel) {
+            return None;
+        }
+        self.forget(channel);
+        self.closing.insert(channel);
+        Some(method(channel, channel_close(404)))
+    }
+
+    fn forget(&mut self, channel: u16) {
+        self.open.remove(&channel);
+        self.published.remove(&channel);
+    }
 }
