@@ -10,7 +10,8 @@ use hopmq_tests::fuzz;
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 4] = [
+const TARGETS: [(&str, Body); 5] = [
+    ("client_input", fuzz::client_input),
     ("frame", fuzz::frame),
     ("method", fuzz::method),
     ("properties", fuzz::properties),

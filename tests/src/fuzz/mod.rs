@@ -4,11 +4,13 @@
 
 #![allow(clippy::panic, clippy::indexing_slicing)] // a body fails by panicking
 
+mod client_input;
 mod frame;
 mod method;
 mod properties;
 mod table;
 
+pub use client_input::client_input;
 pub use frame::frame;
 pub use method::method;
 pub use properties::properties;
