@@ -70,6 +70,30 @@ fn answers_come_in_the_order_of_the_calls() {
     assert_eq!(answers(&mut client), [(a, Some(declared("a").into())), (b, Some(declared("b").into()))]);
 }
 
+/// RabbitMQ has a consumer's queue answer these two, and goes on with the next call meanwhile.
+#[test]
+fn consume_and_cancel_may_be_answered_late() {
+    let cancel = |tag| basic::Cancel { consumer_tag: ShortStr::from_static(tag), no_wait: false };
+    let cancelled = |tag| basic::CancelOk { consumer_tag: ShortStr::from_static(tag) };
+    let mut client = Client::open();
+    let id = client.channel();
+    let consumed = client.call(id, consume("queue"));
+    let (first, second) = (client.call(id, cancel("first")), client.call(id, cancel("second")));
+    let (qos, got) = (client.call(id, basic::Qos::default()), client.call(id, get("queue")));
+    client.say(1, basic::QosOk {});
+    assert_eq!(answers(&mut client), [(qos, Some(basic::QosOk {}.into()))]);
+    client.say_content(1, get_ok(1), &Properties::new(), b"body");
+    assert!(matches!(client.reply(got), Ok(Reply::Message { .. })));
+    client.say(1, cancelled("second"));
+    assert_eq!(answers(&mut client), [(second, Some(cancelled("second").into()))]);
+    client.say(1, basic::ConsumeOk { consumer_tag: ShortStr::from_static("tag") });
+    assert!(matches!(client.reply(consumed), Ok(Reply::Consumer { .. })));
+    client.say(1, cancelled("first"));
+    assert_eq!(answers(&mut client), [(first, Some(cancelled("first").into()))]);
+    client.say(1, cancelled("first"));
+    client.misbehaved(503);
+}
+
 #[test]
 fn an_answer_to_something_else_ends_the_connection() {
     let mut client = Client::open();

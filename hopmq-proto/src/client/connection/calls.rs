@@ -1,10 +1,13 @@
 use alloc::collections::VecDeque;
 
 use crate::Instant;
-use crate::amqp::Method;
+use crate::amqp::{Method, ShortStr};
 use crate::client::Token;
 
-/// The calls of one channel that wait for a reply, oldest first. The server answers them in order.
+/// The calls of one channel that wait for a reply, oldest first.
+///
+/// The server answers them in order, but for `basic.consume` and `basic.cancel`: RabbitMQ has their queue answer, so
+/// that what was called later may be answered earlier.
 ///
 /// A call whose caller has gone stays as a tombstone, so that the reply to it is not taken for another's.
 #[derive(Debug, Default)]
@@ -31,8 +34,8 @@ pub(super) enum Expects {
         consumer: Token,
         no_ack: bool,
     },
-    /// `basic.cancel-ok`.
-    Cancel,
+    /// `basic.cancel-ok` for this consumer.
+    Cancel(ShortStr),
     /// `basic.get-ok` with a message, or `basic.get-empty`.
     Get { no_ack: bool },
     /// The method with this id.
@@ -48,23 +51,29 @@ impl Calls {
         self.waiting.push_back(Call { token, expects, due });
     }
 
-    /// The call that `method` answers, which is the oldest or none. A get that brings a message is answered later, by
+    /// The call that `method` answers, if it answers one. A get that brings a message is answered later, by
     /// [`answered_by_message`](Calls::answered_by_message).
     pub(super) fn answered_by(&mut self, method: &Method) -> Option<Call> {
-        self.waiting
-            .front()
-            .is_some_and(|call| call.expects.matches(method))
-            .then(|| self.waiting.pop_front())?
+        let at = self.next_answered(|expects| expects.matches(method))?;
+        self.waiting.remove(at)
     }
 
-    /// Whether `get-ok` would answer the oldest call.
+    /// Whether `get-ok` would answer a call.
     pub(super) fn awaits_message(&self) -> bool {
-        self.waiting.front().is_some_and(|call| matches!(call.expects, Expects::Get { .. }))
+        self.next_answered(Expects::is_get).is_some()
     }
 
     /// The get whose message is whole.
     pub(super) fn answered_by_message(&mut self) -> Option<Call> {
-        self.awaits_message().then(|| self.waiting.pop_front())?
+        let at = self.next_answered(Expects::is_get)?;
+        self.waiting.remove(at)
+    }
+
+    /// The oldest call that has such an answer, if all those before it may be answered later.
+    fn next_answered(&self, is_answer: impl Fn(&Expects) -> bool) -> Option<usize> {
+        let mut calls = self.waiting.iter();
+        let at = calls.position(|call| is_answer(&call.expects) || !call.expects.may_be_late())?;
+        self.waiting.get(at).filter(|call| is_answer(&call.expects)).map(|_| at)
     }
 
     /// Makes a tombstone of the call.
@@ -95,10 +104,19 @@ impl Expects {
         match self {
             Self::ChannelOpen => matches!(method, Method::ChannelOpenOk(_)),
             Self::Consume { .. } => matches!(method, Method::BasicConsumeOk(_)),
-            Self::Cancel => matches!(method, Method::BasicCancelOk(_)),
+            Self::Cancel(tag) => matches!(method, Method::BasicCancelOk(ok) if ok.consumer_tag == *tag),
             Self::Get { .. } => matches!(method, Method::BasicGetEmpty(_)),
             Self::Method(id) => method.id() == *id,
         }
+    }
+
+    const fn is_get(&self) -> bool {
+        matches!(self, Self::Get { .. })
+    }
+
+    /// Whether what was called later may be answered earlier.
+    const fn may_be_late(&self) -> bool {
+        matches!(self, Self::Consume { .. } | Self::Cancel(_))
     }
 
     /// What answers `method`; `None` when it is not a call, or one that asks for no answer.
@@ -107,7 +125,7 @@ impl Expects {
             Method::BasicConsume(consume) if !consume.no_wait => {
                 Self::Consume { consumer: token, no_ack: consume.no_ack }
             }
-            Method::BasicCancel(cancel) if !cancel.no_wait => Self::Cancel,
+            Method::BasicCancel(cancel) if !cancel.no_wait => Self::Cancel(cancel.consumer_tag.clone()),
             Method::BasicGet(get) => Self::Get { no_ack: get.no_ack },
             Method::ExchangeDeclare(m) if !m.no_wait => Self::Method((40, 11)),
             Method::ExchangeDelete(m) if !m.no_wait => Self::Method((40, 21)),

@@ -200,8 +200,9 @@ impl Channel {
     pub(super) fn drop_consumer(&mut self, core: &mut Core, consumer_tag: ShortStr, now: Instant) {
         self.consumers.orphan(consumer_tag.as_bytes());
         if self.check_open().is_ok() {
+            let expects = Expects::Cancel(consumer_tag.clone());
             core.answer(self.id.number, basic::Cancel { consumer_tag, no_wait: false }, now);
-            self.push_call(core, None, Expects::Cancel, now);
+            self.push_call(core, None, expects, now);
         }
     }
 
@@ -424,7 +425,7 @@ impl Channel {
                 debug_assert!(call.token.is_none_or(|token| token == consumer));
                 Reply::Consumer { channel: self.id, consumer_tag: ok.consumer_tag }
             }
-            (Expects::Cancel, Method::BasicCancelOk(ok)) => {
+            (Expects::Cancel(_), Method::BasicCancelOk(ok)) => {
                 self.consumers.remove(ok.consumer_tag.as_bytes());
                 Reply::Method(Box::new(ok.into()))
             }
