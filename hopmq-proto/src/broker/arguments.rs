@@ -17,10 +17,13 @@ pub(super) fn assert_same(
     for key in keys {
         let (was, is) = (current.get(key), received.get(key));
         if !same(was, is) {
+            // RabbitMQ tells the type only where there is one value.
+            let (received, current) = match (is, was) {
+                (Some(is), Some(was)) => (format!("'{}'", text(is)), format!("'{}'", text(was))),
+                (is, was) => (describe(is), describe(was)),
+            };
             return Err(Fault::precondition(format!(
-                "inequivalent arg '{key}' for {what}: received {} but current is {}",
-                describe(is),
-                describe(was)
+                "inequivalent arg '{key}' for {what}: received {received} but current is {current}"
             )));
         }
     }
