@@ -1,3 +1,4 @@
 //! placeholder
 
 pub mod fuzz;
+pub mod scenarios;

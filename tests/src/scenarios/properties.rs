@@ -1,0 +1,144 @@
+//! Message properties and headers: the broker carries them, and changes nothing.
+
+use hopmq_tokio::{
+    Channel, CommandError, FieldTable, FieldValue, LongStr, Properties, PublishError, WireError,
+};
+
+use super::{Fate, Server, closes_channel, fate};
+
+/// Sends properties through a queue, and takes them back by get and by consumer.
+async fn round_trip(channel: &Channel, sent: &Properties) {
+    let queue = channel.declare_queue("").exclusive().await.unwrap();
+    let publisher = channel.publisher().mandatory().await.unwrap();
+    for _ in 0..2 {
+        publisher.publish(queue.name(), "body").properties(sent).await.unwrap();
+    }
+    let got = channel.get(queue.name()).await.unwrap().unwrap();
+    assert_eq!(got.properties().unwrap(), *sent);
+    let mut consumer = channel.consume(queue.name()).await.unwrap();
+    let delivery = consumer.next().await.unwrap();
+    assert_eq!((delivery.properties().unwrap(), delivery.body()), (sent.clone(), &b"body"[..]));
+}
+
+pub async fn none(server: &Server) {
+    let channel = server.channel().await;
+    round_trip(&channel, &Properties::new()).await;
+    round_trip(&channel, &Properties::new().with_headers(FieldTable::new())).await;
+    round_trip(&channel, &Properties::new().persistent()).await;
+}
+
+pub async fn all_fourteen(server: &Server) {
+    let properties = Properties::new()
+        .with_content_type("text/plain")
+        .and_then(|p| p.with_content_encoding("utf-8"))
+        .map(|p| p.with_headers(FieldTable::new().with("n", 1)))
+        .map(|p| p.with_delivery_mode(1))
+        .map(|p| p.with_priority(9))
+        .and_then(|p| p.with_correlation_id("correlation, größer"))
+        .and_then(|p| p.with_reply_to("reply"))
+        .and_then(|p| p.with_expiration("3600000"))
+        .and_then(|p| p.with_message_id("x".repeat(255)))
+        .map(|p| p.with_timestamp(1_700_000_000))
+        .and_then(|p| p.with_kind("kind"))
+        .and_then(|p| p.with_user_id("guest"))
+        .and_then(|p| p.with_app_id(""))
+        .and_then(|p| p.with_cluster_id("cluster"))
+        .unwrap();
+    round_trip(&server.channel().await, &properties).await;
+}
+
+fn every_type() -> FieldTable {
+    FieldTable::new()
+        .with("true", true)
+        .with("false", false)
+        .with("i8", i8::MIN)
+        .with("u8", u8::MAX)
+        .with("i16", i16::MIN)
+        .with("u16", u16::MAX)
+        .with("i32", i32::MIN)
+        .with("u32", u32::MAX)
+        .with("i64", i64::MIN)
+        .with("f32", 1.5_f32)
+        .with("f64", -2.25_f64)
+        .with("decimal", FieldValue::Decimal { scale: 2, value: 314 })
+        .with("string", "grüße")
+        .with("empty string", "")
+        .with("long string", "x".repeat(10_000))
+        .with("bytes", FieldValue::Bytes(LongStr::new(vec![0, 255, 254]).unwrap()))
+        .with("timestamp", FieldValue::Timestamp(1_700_000_000))
+        .with("void", FieldValue::Void)
+        .with("empty table", FieldTable::new())
+        .with("empty array", Vec::<FieldValue>::new())
+}
+
+pub async fn every_field_type(server: &Server) {
+    let values: Vec<_> = every_type().iter().map(|(_, value)| value.clone()).collect();
+    let headers = every_type().with("table", every_type()).with("array", values);
+    round_trip(&server.channel().await, &Properties::new().with_headers(headers)).await;
+}
+
+/// A table with an array with a table, and so on.
+fn nested(pairs: usize) -> Properties {
+    let innermost = FieldTable::new().with("innermost", 1);
+    let headers = (0..pairs).fold(innermost, |table, _| FieldTable::new().with("in", vec![table.into()]));
+    Properties::new().with_headers(headers)
+}
+
+pub async fn headers_deep(server: &Server) {
+    let channel = server.channel().await;
+    round_trip(&channel, &nested(15)).await;
+    let publisher = channel.publisher().await.unwrap();
+    let too_deep = nested(20);
+    let refused = publisher.publish("key", "body").properties(&too_deep).await;
+    let Err(PublishError::NotSent { error, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!(error, CommandError::Wire(WireError::TableTooDeep));
+}
+
+pub async fn bytes_that_are_no_text(server: &Server) {
+    let bytes = LongStr::new(vec![b'a', 0xff, 0xfe, 0]).unwrap();
+    let headers = FieldTable::new().with("string", FieldValue::String(bytes));
+    let properties = Properties::new()
+        .with_headers(headers)
+        .with_message_id(vec![0xff, 0x80])
+        .and_then(|p| p.with_kind(vec![0]))
+        .unwrap();
+    round_trip(&server.channel().await, &properties).await;
+}
+
+/// They must fit into one frame: the client refuses them, and the channel lives on.
+pub async fn headers_too_large(server: &Server) {
+    let channel = server.channel().await;
+    let queue = channel.declare_queue("").exclusive().await.unwrap();
+    let publisher = channel.publisher().await.unwrap();
+    let large = |size| Properties::new().with_headers(FieldTable::new().with("large", "x".repeat(size)));
+    let refused = publisher.publish(queue.name(), "body").properties(&large(131_072)).await;
+    let Err(PublishError::NotSent { error: CommandError::Wire(error), body }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(matches!(error, WireError::FrameTooLarge { .. }), "{error:?}");
+    assert_eq!(body, "body");
+    round_trip(&channel, &large(131_000)).await;
+}
+
+pub async fn user_id_must_be_own(server: &Server) {
+    let channel = server.channel().await;
+    let publisher = channel.publisher().await.unwrap();
+    let properties = Properties::new().with_user_id("somebody").unwrap();
+    assert_eq!(fate(publisher.publish("key", "x").properties(&properties).await), Fate::Closed(406));
+    let text = "PRECONDITION_FAILED - user_id property set to 'somebody' but authenticated user was 'guest'";
+    closes_channel(&channel, channel.get("whatever"), 406, text).await;
+}
+
+pub async fn expiration_must_be_a_number(server: &Server) {
+    let connection = server.connect().await;
+    for (expiration, why) in
+        [("abc", "no_integer"), ("12x", "{leftover_string,\"x\"}"), ("-1", "{value_negative,-1}")]
+    {
+        let channel = connection.open_channel().await.unwrap();
+        let publisher = channel.publisher().await.unwrap();
+        let properties = Properties::new().with_expiration(expiration).unwrap();
+        assert_eq!(fate(publisher.publish("key", "x").properties(&properties).await), Fate::Closed(406));
+        let text = format!("PRECONDITION_FAILED - invalid expiration '{expiration}': {why}");
+        closes_channel(&channel, channel.get("whatever"), 406, &text).await;
+    }
+}

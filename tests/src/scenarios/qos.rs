@@ -1,0 +1,43 @@
+//! `basic.qos` beyond what a client's prefetch does.
+
+use hopmq_proto::amqp::{Method, basic, queue};
+
+use super::{Raw, Server};
+
+pub async fn size_is_not_implemented(server: &Server) {
+    let mut raw = server.raw_channel().await;
+    raw.send(1, basic::Qos { prefetch_size: 1, prefetch_count: 0, global: false }).await;
+    raw.expect_connection_close(540, "NOT_IMPLEMENTED - prefetch_size!=0 (1)").await;
+}
+
+async fn next_tag(raw: &mut Raw) -> u64 {
+    let (_, method) = raw.method().await;
+    let Method::BasicDeliver(deliver) = method else { panic!("{method:?}") };
+    raw.body().await;
+    deliver.delivery_tag
+}
+
+/// Two consumers share a limit of three.
+pub async fn global_is_for_the_channel(server: &Server) {
+    let mut raw = server.raw_channel().await;
+    let queue = raw.declare_queue(1).await;
+    let qos = basic::Qos { prefetch_size: 0, prefetch_count: 3, global: true };
+    assert_eq!(raw.call(1, qos).await, basic::QosOk {}.into());
+    for _ in 0..2 {
+        let consume = basic::Consume { queue: queue.clone(), ..basic::Consume::default() };
+        assert!(matches!(raw.call(1, consume).await, Method::BasicConsumeOk(_)));
+    }
+    for _ in 0..5 {
+        let publish = basic::Publish { routing_key: queue.clone(), ..basic::Publish::default() };
+        raw.publish(1, publish, b"x").await;
+    }
+    for tag in 1..=3 {
+        assert_eq!(next_tag(&mut raw).await, tag);
+    }
+    let look = queue::Declare { queue, passive: true, ..queue::Declare::default() };
+    let answer = raw.call(1, look).await; // and not a fourth delivery
+    let Method::QueueDeclareOk(found) = answer else { panic!("{answer:?}") };
+    assert_eq!(found.message_count, 2);
+    raw.send(1, basic::Ack { delivery_tag: 3, multiple: true }).await;
+    assert_eq!([next_tag(&mut raw).await, next_tag(&mut raw).await], [4, 5]);
+}

@@ -1,0 +1,148 @@
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+
+use hopmq_tokio::io::{Listener, Peer, Transport};
+use hopmq_tokio::memory::{Pipe, pipe};
+use hopmq_tokio::{
+    Broker, BrokerConfig, Channel, CloseReason, Config, ConnectError, ConnectOptions, Connection, Stream,
+    connect_with,
+};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::{Raw, eventually};
+
+/// The broker that a scenario runs against.
+#[derive(Debug)]
+pub struct Server {
+    place: Place,
+    /// Unless it is RabbitMQ.
+    embedded: Option<Broker>,
+    /// Makes this run's names different from those of any other on the same server.
+    run: u64,
+    names: AtomicU32,
+}
+
+#[derive(Debug)]
+enum Place {
+    Tcp(Box<ConnectOptions>),
+    Memory(UnboundedSender<Pipe>),
+}
+
+impl Server {
+    fn new(place: Place, embedded: Option<Broker>) -> Self {
+        let run = RandomState::new().build_hasher().finish();
+        Self { place, embedded, run, names: AtomicU32::new(0) }
+    }
+
+    /// The RabbitMQ that `HOPMQ_RABBITMQ` names.
+    pub fn rabbitmq() -> Self {
+        let uri = std::env::var("HOPMQ_RABBITMQ")
+            .expect("HOPMQ_RABBITMQ must be the URI of a RabbitMQ; tests/run starts one");
+        Self::new(Place::Tcp(Box::new(uri.parse().unwrap())), None)
+    }
+
+    /// The embedded broker, over TCP.
+    pub async fn embedded() -> Self {
+        let broker = Broker::start().await.unwrap();
+        Self::new(Place::Tcp(Box::new(broker.uri().parse().unwrap())), Some(broker))
+    }
+
+    /// The embedded broker, without a socket.
+    pub async fn memory() -> Self {
+        let broker = Broker::in_memory(BrokerConfig::default());
+        let (door, visitors) = unbounded_channel();
+        broker.serve(Door(visitors));
+        Self::new(Place::Memory(door), Some(broker))
+    }
+
+    /// The configuration that logs in.
+    pub fn config(&self) -> Config {
+        match &self.place {
+            Place::Tcp(options) => options.config.clone(),
+            Place::Memory(_) => Config::default(),
+        }
+    }
+
+    pub async fn connect(&self) -> Connection {
+        self.try_connect(self.config()).await.unwrap()
+    }
+
+    pub async fn try_connect(&self, config: Config) -> Result<Connection, Arc<CloseReason>> {
+        match (&self.place, &self.embedded) {
+            (Place::Tcp(options), _) => {
+                let options = ConnectOptions { config, ..(**options).clone() };
+                connect_with(options).await.map_err(|error| match error {
+                    ConnectError::Refused { reason, .. } => reason,
+                    error => panic!("{error}"),
+                })
+            }
+            (Place::Memory(_), broker) => {
+                let broker = broker.as_ref().unwrap();
+                Deref::deref(broker).connect(config).await
+            }
+        }
+    }
+
+    /// A channel on a connection of its own.
+    pub async fn channel(&self) -> Channel {
+        self.connect().await.open_channel().await.unwrap()
+    }
+
+    /// A connection whose every frame the scenario writes and reads itself, before its first byte.
+    pub async fn raw(&self) -> Raw {
+        Raw::new(match &self.place {
+            Place::Tcp(options) => {
+                let stream = TcpStream::connect((options.host.as_str(), options.port)).await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                Box::new(Stream(stream)) as Box<dyn Transport>
+            }
+            Place::Memory(door) => {
+                let (ours, theirs) = pipe();
+                door.send(theirs).unwrap();
+                Box::new(ours)
+            }
+        })
+    }
+
+    /// A raw connection, logged in, with channel 1 open.
+    pub async fn raw_channel(&self) -> Raw {
+        let mut raw = self.raw().await;
+        raw.log_in(&self.config()).await;
+        raw.open_channel(1).await;
+        raw
+    }
+
+    /// A name that nothing else has.
+    pub fn name(&self, what: &str) -> String {
+        let number = self.names.fetch_add(1, Ordering::Relaxed);
+        format!("{what}-{number}-{:016x}", self.run)
+    }
+
+    /// After a scenario, with all its handles dropped: nothing may be left of them.
+    pub async fn finish(self) {
+        let Some(broker) = self.embedded else { return };
+        eventually("every connection has ended", async || broker.connections() == 0).await;
+    }
+}
+
+/// Where raw connections come in that have no socket.
+struct Door(UnboundedReceiver<Pipe>);
+
+impl Listener for Door {
+    type Transport = Pipe;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Pipe, Peer)>> {
+        match self.0.poll_recv(cx) {
+            Poll::Ready(Some(pipe)) => {
+                Poll::Ready(Ok((pipe, Peer { address: "memory".to_owned(), is_loopback: true })))
+            }
+            Poll::Ready(None) | Poll::Pending => Poll::Pending, // nobody comes any more
+        }
+    }
+}
