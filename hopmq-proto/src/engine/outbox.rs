@@ -119,6 +119,12 @@ impl Outbox {
         self.sealed.insert(at, Chunk { bytes: frame, ends_frame: true, urgent: true });
     }
 
+    /// Whether an urgent frame waits to be written.
+    #[must_use]
+    pub fn has_urgent(&self) -> bool {
+        self.sealed.iter().any(|chunk| chunk.urgent)
+    }
+
     /// Queues a whole frame as the last one: what waits is dropped, except for a frame that is partly written and what
     /// shares a chunk with it. Not to be called in the middle of a frame.
     pub fn finish_with(&mut self, frame: Bytes) {
@@ -286,7 +292,9 @@ mod tests {
         let mut outbox = Outbox::new();
         frame(&mut outbox, b"ab");
         outbox.consume(1);
+        assert!(!outbox.has_urgent());
         outbox.push_urgent(Bytes::from_static(b"!"));
+        assert!(outbox.has_urgent());
         assert_eq!(drain(&mut outbox, 9), b"b!");
     }
 

@@ -126,7 +126,7 @@ impl Run {
             1 => self.command(detail, script.next()),
             2 => self.answer(u16::from(detail & 3), script.next()),
             3 => self.content(u16::from(detail & 3), detail >> 2, script.next()),
-            4 => self.pass(Duration::from_millis(u64::from(script.next()) << detail.min(12))),
+            4 => self.pass(Duration::from_millis(u64::from(script.next()) << detail.min(10))),
             5 => {
                 let outbox = self.engine.outbox();
                 outbox.consume(usize::from(script.next()) << detail.min(10));
@@ -269,7 +269,6 @@ impl Run {
         while let Some(due) = self.engine.poll_timeout().filter(|due| *due <= end) {
             self.now = self.now.max(due);
             self.engine.handle_timeout(self.now);
-            self.outbox_bound += 8;
             self.check();
         }
         self.now = end;
@@ -327,7 +326,6 @@ impl Run {
     fn end(&mut self) {
         self.now = self.now + Duration::from_secs(1 << 20);
         self.engine.handle_timeout(self.now);
-        self.outbox_bound += 8;
         self.check();
         assert!(self.waiting.is_empty(), "after all deadlines {:?} wait", self.waiting);
         self.engine.handle_eof(self.now);

@@ -155,11 +155,13 @@ impl Core {
         }
     }
 
-    /// Sends a heartbeat when nothing has been sent for half an interval.
+    /// Sends a heartbeat when nothing has been sent for half an interval. One that could not be written yet is enough.
     pub(super) fn heartbeat_send(&mut self, now: Instant) {
         let half = self.heartbeat / 2;
         if now - self.last_queued >= half {
-            self.outbox.push_urgent(Bytes::from_static(&HEARTBEAT_FRAME));
+            if !self.outbox.has_urgent() {
+                self.outbox.push_urgent(Bytes::from_static(&HEARTBEAT_FRAME));
+            }
             self.last_queued = now;
         }
         self.look_again(Timer::HeartbeatSend, self.last_queued + half, now);
