@@ -5,6 +5,8 @@ use bytes::{Buf, Bytes, BytesMut};
 
 /// The tail is sealed into a chunk of its own at about this size, so that an urgent frame never waits behind more.
 const SEAL_AT: usize = 64 * 1024;
+/// The tail behind a sealed one has room for at least this much.
+const TAIL_MIN: usize = 1024;
 
 /// The bytes an engine wants written, in order, as a list of chunks.
 ///
@@ -152,6 +154,9 @@ impl Outbox {
         while n > 0 {
             let Some(chunk) = self.sealed.front_mut() else {
                 self.tail.advance(n.min(self.tail.len()));
+                if self.tail.is_empty() {
+                    self.tail.try_reclaim(SEAL_AT); // what has been written makes room, without a copy
+                }
                 self.at_boundary = self.tail.is_empty() && self.tail_at_boundary;
                 return;
             };
@@ -199,6 +204,10 @@ impl Outbox {
     fn seal(&mut self) {
         if !self.tail.is_empty() {
             let bytes = self.tail.split().freeze();
+            if self.tail.capacity() < bytes.len() {
+                // As much is likely to follow: one allocation, and no copying while the tail grows.
+                self.tail = BytesMut::with_capacity(TAIL_MIN.max(bytes.len() + bytes.len() / 8));
+            }
             self.sealed_len += bytes.len();
             self.sealed.push_back(Chunk { bytes, ends_frame: self.tail_at_boundary, urgent: false });
         }
