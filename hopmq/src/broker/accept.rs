@@ -14,11 +14,16 @@ use crate::io::{Clock, Listener, Peer, Runtime, Timer, Transport};
 /// How long to leave a listener alone that cannot accept, most often because the process has too many files open.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// Runs a connection to the broker over `transport`.
+/// Runs a connection to the broker over `transport`; drops it when the broker has been shut down.
 pub(super) fn run<R: Runtime>(shared: &Arc<Shared>, runtime: &R, transport: impl Transport, peer: Peer) {
     let now = runtime.clock().now();
     let peer = proto::Peer { loopback: peer.is_loopback, name: peer.address };
-    let id = shared.lock().engine.accept(peer, now);
+    let mut state = shared.lock();
+    if state.is_shut_down {
+        return; // a shutdown on another thread must not miss it
+    }
+    let id = state.engine.accept(peer, now);
+    drop(state);
     let host = BrokerHost::new(shared.clone(), id);
     runtime.spawn(Driver::new(host, transport, runtime.timer(), runtime.clock()));
 }
