@@ -1,6 +1,6 @@
 use hopmq::{ConnectError, ConnectOptions, Connection};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::runtime::Tokio;
 use crate::tcp::Stream;
@@ -31,9 +31,9 @@ pub async fn connect(uri: &str) -> Result<Connection, ConnectError> {
 pub async fn connect_with(options: ConnectOptions) -> Result<Connection, ConnectError> {
     let address = options.address();
     let mut config = options.config;
-    let deadline = Instant::now() + config.connect_timeout;
+    let start = Instant::now();
     let dial = TcpStream::connect((options.host.as_str(), options.port));
-    let stream = match timeout_at(deadline, dial).await {
+    let stream = match timeout(config.connect_timeout, dial).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(ConnectError::Dial { address, error }),
         Err(_) => return Err(ConnectError::DialTimeout { address }),
@@ -41,7 +41,7 @@ pub async fn connect_with(options: ConnectOptions) -> Result<Connection, Connect
     if let Err(error) = stream.set_nodelay(true) {
         return Err(ConnectError::Dial { address, error });
     }
-    config.connect_timeout = deadline.saturating_duration_since(Instant::now());
+    config.connect_timeout = config.connect_timeout.saturating_sub(start.elapsed());
     let opened = Connection::open(&Tokio::current(), Stream(stream), config).await;
     opened.map_err(|reason| ConnectError::Refused { address, reason })
 }
