@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hopmq_proto::amqp::Method;
-use hopmq_proto::client::{ChannelId, Reply, Token};
+use hopmq_proto::client::{Reply, Token};
 
 use super::Error;
 use super::channel::ChannelInner;
@@ -14,14 +14,16 @@ use super::connection::ConnectionInner;
 /// A call to the server: a future of its answer.
 ///
 /// The call was sent when this was made; dropping it stops waiting and unsends nothing. What the server then grants to
-/// nobody is given back: a channel is closed, a consumer cancelled, a message requeued.
+/// nobody is given back: a channel is closed, a consumer cancelled, a message requeued. Until it is answered or
+/// dropped, it keeps its channel open.
 #[must_use = "a call does its work without being awaited, but its errors are lost"]
 pub struct Call<T> {
     state: State<T>,
 }
 
 enum State<T> {
-    Refused(Error),
+    /// The answer was known before anything was sent.
+    Known(Result<T, Error>),
     Pending(Pending<T>),
     Done,
 }
@@ -29,8 +31,8 @@ enum State<T> {
 /// A call that has been sent.
 struct Pending<T> {
     connection: Arc<ConnectionInner>,
-    /// The channel that the call is on; `None` for a close, which has nothing to give back.
-    channel: Option<ChannelId>,
+    /// The channel that the call is on, and keeps open; `None` for a close, which has nothing to give back.
+    channel: Option<Arc<ChannelInner>>,
     token: Token,
     take: Box<dyn FnOnce(Reply) -> T + Send>,
 }
@@ -47,22 +49,21 @@ impl<T> Call<T> {
             state.expect_reply(token);
             Ok(token)
         });
-        Self::sent(&channel.connection, Some(channel.id), sent, take)
+        Self::sent(&channel.connection, Some(channel), sent, take)
     }
 
     /// A call that has been given to the engine, which answered with `sent`.
     pub(crate) fn sent(
         connection: &Arc<ConnectionInner>,
-        channel: Option<ChannelId>,
+        channel: Option<&Arc<ChannelInner>>,
         sent: Result<Token, Error>,
         take: impl FnOnce(Token, Reply) -> T + Send + 'static,
     ) -> Self {
         match sent {
             Ok(token) => {
                 let take = Box::new(move |reply| take(token, reply));
-                Self {
-                    state: State::Pending(Pending { connection: connection.clone(), channel, token, take }),
-                }
+                let (connection, channel) = (connection.clone(), channel.cloned());
+                Self { state: State::Pending(Pending { connection, channel, token, take }) }
             }
             Err(error) => Self::refused(error),
         }
@@ -70,7 +71,17 @@ impl<T> Call<T> {
 
     /// A call that was not sent.
     pub(crate) fn refused(error: Error) -> Self {
-        Self { state: State::Refused(error) }
+        Self::known(Err(error))
+    }
+
+    /// A call that needs not be sent.
+    pub(crate) fn known(answer: Result<T, Error>) -> Self {
+        Self { state: State::Known(answer) }
+    }
+
+    /// Whether it was sent.
+    pub(crate) fn is_sent(&self) -> bool {
+        matches!(self.state, State::Pending(_))
     }
 }
 
@@ -85,13 +96,13 @@ impl<T> Future for Call<T> {
                     Poll::Pending => return Poll::Pending,
                 }
             }
-            State::Refused(_) | State::Done => None,
+            State::Known(_) | State::Done => None,
         };
         match (std::mem::replace(&mut self.state, State::Done), answer) {
             (State::Pending(pending), Some(answer)) => {
                 Poll::Ready(answer.map(pending.take).map_err(Error::from))
             }
-            (State::Refused(error), _) => Poll::Ready(Err(error)),
+            (State::Known(answer), _) => Poll::Ready(answer),
             _ => Poll::Pending, // polled after it was ready
         }
     }
@@ -100,7 +111,8 @@ impl<T> Future for Call<T> {
 impl<T> Drop for Call<T> {
     fn drop(&mut self) {
         if let State::Pending(Pending { connection, channel, token, .. }) = &self.state {
-            connection.shared.command(|state, now| state.forget_call(*channel, *token, now));
+            let channel = channel.as_ref().map(|channel| channel.id);
+            connection.shared.command(|state, now| state.forget_call(channel, *token, now));
         }
     }
 }
@@ -110,7 +122,7 @@ impl<T> Unpin for Call<T> {}
 impl<T> fmt::Debug for Call<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
-            State::Refused(_) => "refused",
+            State::Known(_) => "known",
             State::Pending(_) => "pending",
             State::Done => "done",
         };

@@ -16,8 +16,8 @@ use super::shared::Shared;
 
 /// A channel: where queues and exchanges are declared, and messages published and consumed.
 ///
-/// Cloning it gives another handle to the same channel. When the last handle to it and to its consumers, publishers
-/// and deliveries is dropped, it is closed, and what was delivered on it and not settled goes back into its queue.
+/// Cloning it gives another handle to the same channel. When the last handle to it and to its consumers, publishers,
+/// deliveries, calls and confirms is dropped, it is closed, and what was delivered on it and not settled goes back into its queue.
 ///
 /// An error that the broker reports for one operation closes the whole channel; every later operation on it fails
 /// with that first cause.

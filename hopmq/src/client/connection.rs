@@ -77,7 +77,8 @@ impl Connection {
         match opened {
             Ok((id, token)) => {
                 let channel = Channel::new(self.inner.clone(), id);
-                Call::sent(&self.inner, Some(id), Ok(token), |_, _| channel)
+                let inner = channel.inner.clone();
+                Call::sent(&self.inner, Some(&inner), Ok(token), |_, _| channel)
             }
             Err(error) => Call::refused(error),
         }

@@ -40,6 +40,11 @@ impl Consume {
 
     /// Limits how many deliveries may be unsettled at once; 0 is no limit. It also holds for consumers that are
     /// started on this channel later and do not say otherwise.
+    ///
+    /// Deliveries wait in memory until they are taken. When more than `max_event_bytes` of them do (16 times that while
+    /// a call, a confirm or room for a publish is awaited), the connection is not read until they are taken, and
+    /// everything else on it waits too: where messages are large, choose the prefetch accordingly, or publish on
+    /// another connection.
     pub fn prefetch(mut self, count: u16) -> Self {
         self.prefetch = Some(count);
         self
@@ -159,16 +164,21 @@ impl Consumer {
     }
 
     /// Ends the consumer, and waits until the broker has confirmed it. What was delivered and not yet taken goes back
-    /// into the queue.
+    /// into the queue. A consumer that the broker has ended needs no more than that.
     ///
     /// # Errors
     ///
     /// From the future: when the channel has ended.
     pub fn cancel(mut self) -> Call<()> {
-        self.done = true;
+        if self.end() == Some(ConsumerEnd::Cancelled) {
+            return Call::known(Ok(())); // the tag may be another consumer's by now
+        }
         let cancel = basic::Cancel { consumer_tag: self.tag.clone(), no_wait: false };
         let call = Call::send(&self.channel, cancel, |_, _| ());
-        self.give_back();
+        if call.is_sent() {
+            self.done = true;
+            self.give_back();
+        }
         call
     }
 
@@ -210,7 +220,12 @@ impl Drop for Consumer {
             return;
         }
         let consumer = Reply::Consumer { channel: self.channel.id, consumer_tag: self.tag.clone() };
-        self.channel.shared().command(|state, now| state.engine.give_back(consumer, now));
+        self.channel.shared().command(|state, now| {
+            // Where the broker has ended it, the tag may be another consumer's by now.
+            if state.consumer_end(self.token).is_none() {
+                state.engine.give_back(consumer, now);
+            }
+        });
         self.give_back();
     }
 }
