@@ -10,8 +10,7 @@ use hopmq_proto::amqp::{self, Properties, confirm};
 use hopmq_proto::client::{self as proto, CallError, Confirmation, Token};
 
 use super::call::Call;
-use super::channel::Channel;
-use super::connection::ConnectionInner;
+use super::channel::{Channel, ChannelInner};
 use super::shared::State;
 use super::{Error, PublishError};
 
@@ -60,7 +59,7 @@ impl IntoFuture for NewPublisher {
 /// Publishes with confirms: when a publish resolves `Ok`, the broker has the message.
 ///
 /// Cloning it gives another handle to the same channel, for another task. Messages are sent in the order in which
-/// their futures were first polled.
+/// their futures are first polled; but one that has to wait for room is sent when it is polled again.
 #[derive(Debug, Clone)]
 pub struct Publisher {
     channel: Channel,
@@ -156,27 +155,53 @@ impl<'a> Message<'a> {
             _ => PublishError::Full { body },
         }
     }
+}
+
+/// A message that waits for room, to be sent.
+#[derive(Debug)]
+struct Attempt<'a> {
+    channel: &'a Channel,
+    message: Message<'a>,
+    /// Its place among those that wait for room.
+    ticket: Option<u64>,
+}
+
+impl<'a> Attempt<'a> {
+    const fn new(channel: &'a Channel, message: Message<'a>) -> Self {
+        Self { channel, message, ticket: None }
+    }
 
     /// Gives the message to the engine as soon as there is room.
-    fn poll_send(
-        &mut self,
-        channel: &Channel,
-        cx: &Context<'_>,
-        wants_confirm: bool,
-    ) -> Poll<Result<Option<Token>, PublishError>> {
-        let given = channel.inner.shared().command(|state, now| {
-            let given = self.give(state, channel, now);
-            match &given {
-                Ok(Some(token)) if wants_confirm => state.expect_confirm(*token),
-                Err(proto::PublishError::Full | proto::PublishError::Blocked) => state.wait_writable(cx),
-                _ => {}
-            }
-            given
+    fn poll(&mut self, cx: &Context<'_>, wants_confirm: bool) -> Poll<Result<Option<Token>, PublishError>> {
+        let Self { channel, message, ticket } = self;
+        let (given, _stale) = channel.inner.shared().command(|state, now| {
+            let given = message.give(state, channel, now);
+            let stale = match &given {
+                Err(proto::PublishError::Full | proto::PublishError::Blocked) => {
+                    state.wait_writable(cx, ticket)
+                }
+                given => {
+                    if let (Ok(Some(token)), true) = (given, wants_confirm) {
+                        state.expect_confirm(*token);
+                    }
+                    ticket.take().and_then(|ticket| state.leave_writable(ticket))
+                }
+            };
+            (given, stale) // a waker is dropped without the lock: that may drop a task
         });
         match given {
             Ok(token) => Poll::Ready(Ok(token)),
             Err(proto::PublishError::Full | proto::PublishError::Blocked) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(self.not_sent(error))),
+            Err(error) => Poll::Ready(Err(message.not_sent(error))),
+        }
+    }
+}
+
+/// Waits for room no more.
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            drop(self.channel.inner.shared().look(|state| state.leave_writable(ticket)));
         }
     }
 }
@@ -213,7 +238,7 @@ impl<'a> Publish<'a> {
 
     /// Sends the message, once there is room, without waiting for its confirm: that is what the [`Confirm`] is for.
     pub fn send(self) -> Sending<'a> {
-        Sending { channel: self.channel, message: self.message }
+        Sending { attempt: Attempt::new(self.channel, self.message) }
     }
 
     /// Sends the message if there is room now.
@@ -250,17 +275,15 @@ impl<'a> IntoFuture for Publish<'a> {
 #[derive(Debug)]
 #[must_use = "nothing is published until it is awaited"]
 pub struct Sending<'a> {
-    channel: &'a Channel,
-    message: Message<'a>,
+    attempt: Attempt<'a>,
 }
 
 impl Future for Sending<'_> {
     type Output = Result<Confirm, PublishError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let channel = self.channel;
-        let sent = ready!(self.message.poll_send(channel, cx, true));
-        Poll::Ready(sent.map(|token| Confirm::new(channel, token)))
+        let sent = ready!(self.attempt.poll(cx, true));
+        Poll::Ready(sent.map(|token| Confirm::new(self.attempt.channel, token)))
     }
 }
 
@@ -292,13 +315,12 @@ impl Future for Publishing<'_> {
 #[derive(Debug)]
 #[must_use = "nothing is published until it is awaited"]
 pub struct SendingUnconfirmed<'a> {
-    channel: &'a Channel,
-    message: Message<'a>,
+    attempt: Attempt<'a>,
 }
 
 impl<'a> SendingUnconfirmed<'a> {
     pub(super) const fn new(channel: &'a Channel, message: Message<'a>) -> Self {
-        Self { channel, message }
+        Self { attempt: Attempt::new(channel, message) }
     }
 }
 
@@ -306,24 +328,23 @@ impl Future for SendingUnconfirmed<'_> {
     type Output = Result<(), PublishError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let channel = self.channel;
-        self.message.poll_send(channel, cx, false).map_ok(drop)
+        self.attempt.poll(cx, false).map_ok(drop)
     }
 }
 
 /// The confirm of a message that was sent: a future of its fate.
 ///
-/// Dropping it stops waiting; the message stays sent.
+/// Dropping it stops waiting; the message stays sent. Until then it keeps its channel open.
 #[must_use = "await it to know whether the broker has the message"]
 pub struct Confirm {
-    connection: Arc<ConnectionInner>,
+    channel: Arc<ChannelInner>,
     /// `None` once resolved.
     token: Option<Token>,
 }
 
 impl Confirm {
     fn new(channel: &Channel, token: Option<Token>) -> Self {
-        Self { connection: channel.inner.connection.clone(), token }
+        Self { channel: channel.inner.clone(), token }
     }
 }
 
@@ -332,7 +353,7 @@ impl Future for Confirm {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(token) = self.token else { return Poll::Pending };
-        let result = ready!(self.connection.shared.look(|state| state.poll_confirm(cx, token)));
+        let result = ready!(self.channel.shared().look(|state| state.poll_confirm(cx, token)));
         self.token = None;
         Poll::Ready(outcome(result))
     }
@@ -350,7 +371,7 @@ fn outcome(result: Result<Confirmation, CallError>) -> Result<(), PublishError> 
 impl Drop for Confirm {
     fn drop(&mut self) {
         if let Some(token) = self.token {
-            self.connection.shared.look(|state| state.forget_confirm(token));
+            self.channel.shared().look(|state| state.forget_confirm(token));
         }
     }
 }

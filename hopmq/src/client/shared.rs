@@ -14,6 +14,9 @@ use crate::io::Clock;
 
 /// What a delivery costs on top of its bytes, so that empty messages count too.
 const DELIVERY_COST: usize = 128;
+/// How many times `max_event_bytes` may be buffered while somebody waits for the server: the answer may be behind the
+/// deliveries, and who waits for it may be the consumer that should take them.
+const AWAITED_FACTOR: usize = 16;
 
 /// One connection, as its handles and its driver share it: the engine, and who waits for which of its events.
 ///
@@ -28,15 +31,24 @@ pub(crate) struct State {
     /// Wakes the driver; taken by whoever wakes it first.
     driver: Option<Waker>,
     opening: Slot<Result<Box<ServerInfo>, Arc<CloseReason>>>,
-    calls: HashMap<Token, Slot<Result<Reply, CallError>>>,
-    confirms: HashMap<Token, Slot<Result<Confirmation, CallError>>>,
+    calls: Answers<Result<Reply, CallError>>,
+    confirms: Answers<Result<Confirmation, CallError>>,
     consumers: BTreeMap<Token, Incoming>,
-    /// Publishers that were refused and wait for room.
-    writable: Vec<Waker>,
+    /// Publishers that were refused and wait for room, in the order in which they first were.
+    writable: BTreeMap<u64, Waker>,
+    /// How many have waited for room so far.
+    tickets: u64,
     /// Bytes of deliveries that no consumer has taken yet.
     buffered: usize,
     max_buffered: usize,
     blocked: bool,
+}
+
+/// Answers that are to come, or have come and were not taken.
+struct Answers<T> {
+    slots: HashMap<Token, Slot<T>>,
+    /// How many are to come.
+    owed: usize,
 }
 
 /// A place for one answer, and for whoever waits for it.
@@ -67,7 +79,53 @@ pub enum ConsumerEnd {
     Closed(Arc<CloseReason>),
 }
 
+impl<T> Answers<T> {
+    fn new() -> Self {
+        Self { slots: HashMap::new(), owed: 0 }
+    }
+
+    fn expect(&mut self, token: Token) {
+        self.owed += 1;
+        self.slots.insert(token, Slot::Empty);
+    }
+
+    fn is_expected(&self, token: Token) -> bool {
+        self.slots.contains_key(&token)
+    }
+
+    /// Puts the answer in, and gives who waits for it; gives it back when nobody expects it.
+    fn fill(&mut self, token: Token, answer: T) -> Result<Option<Waker>, T> {
+        match self.slots.get_mut(&token) {
+            Some(slot) => {
+                self.owed -= usize::from(!slot.is_ready());
+                Ok(slot.fill(answer))
+            }
+            None => Err(answer),
+        }
+    }
+
+    fn poll(&mut self, cx: &Context<'_>, token: Token) -> Poll<T> {
+        let Some(slot) = self.slots.get_mut(&token) else { return Poll::Pending };
+        let answer = slot.poll(cx);
+        if answer.is_ready() {
+            self.slots.remove(&token);
+        }
+        answer
+    }
+
+    /// Nobody waits for it any more.
+    fn forget(&mut self, token: Token) -> Option<Slot<T>> {
+        let slot = self.slots.remove(&token)?;
+        self.owed -= usize::from(!slot.is_ready());
+        Some(slot)
+    }
+}
+
 impl<T> Slot<T> {
+    const fn is_ready(&self) -> bool {
+        matches!(self, Self::Ready(_))
+    }
+
     /// Puts the answer in; gives who waits for it.
     fn fill(&mut self, answer: T) -> Option<Waker> {
         match std::mem::replace(self, Self::Ready(answer)) {
@@ -98,10 +156,11 @@ impl Shared {
             engine: Engine::new(config, clock.now()),
             driver: None,
             opening: Slot::Empty,
-            calls: HashMap::new(),
-            confirms: HashMap::new(),
+            calls: Answers::new(),
+            confirms: Answers::new(),
             consumers: BTreeMap::new(),
-            writable: Vec::new(),
+            writable: BTreeMap::new(),
+            tickets: 0,
             buffered: 0,
             blocked: false,
         };
@@ -117,6 +176,7 @@ impl Shared {
         let now = self.clock.now();
         let mut state = self.lock();
         let result = command(&mut state, now);
+        state.update_pause(now);
         let driver = state.driver.take();
         drop(state);
         if let Some(driver) = driver {
@@ -133,10 +193,10 @@ impl Shared {
         taken: &mut VecDeque<Delivery>,
     ) -> Poll<()> {
         let mut state = self.lock();
-        let was_paused = state.buffered > state.max_buffered;
+        let was_paused = state.is_paused();
         let polled = state.poll_deliveries(cx, consumer, taken);
-        if was_paused && state.buffered <= state.max_buffered {
-            state.engine.set_paused(false, self.clock.now());
+        if was_paused && !state.is_paused() {
+            state.update_pause(self.clock.now());
             let driver = state.driver.take();
             drop(state);
             driver.into_iter().for_each(Waker::wake);
@@ -162,24 +222,30 @@ impl State {
         self.blocked
     }
 
+    /// Whether the server is not to be read for now, because consumers lag behind.
+    fn is_paused(&self) -> bool {
+        let awaited = self.calls.owed > 0 || self.confirms.owed > 0 || !self.writable.is_empty();
+        let factor = if awaited { AWAITED_FACTOR } else { 1 };
+        self.buffered > self.max_buffered.saturating_mul(factor)
+    }
+
+    fn update_pause(&mut self, now: Instant) {
+        self.engine.set_paused(self.is_paused(), now);
+    }
+
     // Calls.
 
     pub(crate) fn expect_reply(&mut self, token: Token) {
-        self.calls.insert(token, Slot::Empty);
+        self.calls.expect(token);
     }
 
     pub(crate) fn poll_reply(&mut self, cx: &Context<'_>, token: Token) -> Poll<Result<Reply, CallError>> {
-        let Some(slot) = self.calls.get_mut(&token) else { return Poll::Pending };
-        let answer = slot.poll(cx);
-        if answer.is_ready() {
-            self.calls.remove(&token);
-        }
-        answer
+        self.calls.poll(cx, token)
     }
 
     /// The caller has gone. What it was or would be granted is given back.
     pub(crate) fn forget_call(&mut self, channel: Option<ChannelId>, token: Token, now: Instant) {
-        match self.calls.remove(&token) {
+        match self.calls.forget(token) {
             Some(Slot::Ready(Ok(reply))) => {
                 if let Reply::Consumer { .. } = reply {
                     self.drop_consumer(token, now);
@@ -198,7 +264,7 @@ impl State {
     // Confirms.
 
     pub(crate) fn expect_confirm(&mut self, token: Token) {
-        self.confirms.insert(token, Slot::Empty);
+        self.confirms.expect(token);
     }
 
     pub(crate) fn poll_confirm(
@@ -206,23 +272,30 @@ impl State {
         cx: &Context<'_>,
         token: Token,
     ) -> Poll<Result<Confirmation, CallError>> {
-        let Some(slot) = self.confirms.get_mut(&token) else { return Poll::Pending };
-        let answer = slot.poll(cx);
-        if answer.is_ready() {
-            self.confirms.remove(&token);
-        }
-        answer
+        self.confirms.poll(cx, token)
     }
 
     pub(crate) fn forget_confirm(&mut self, token: Token) {
-        self.confirms.remove(&token);
+        self.confirms.forget(token);
     }
 
-    /// Asks to be woken when there is room for a publish again.
-    pub(crate) fn wait_writable(&mut self, cx: &Context<'_>) {
-        if !self.writable.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.writable.push(cx.waker().clone());
-        }
+    /// Asks to be woken when there is room for a publish again. Whoever asks for the first time gets a ticket, and
+    /// [leaves](State::leave_writable) with it. Gives the waker of an earlier call.
+    pub(crate) fn wait_writable(&mut self, cx: &Context<'_>, ticket: &mut Option<u64>) -> Option<Waker> {
+        let ticket = ticket.get_or_insert_with(|| {
+            self.tickets += 1;
+            self.tickets
+        });
+        self.writable.insert(*ticket, cx.waker().clone())
+    }
+
+    /// Waits for room no more.
+    pub(crate) fn leave_writable(&mut self, ticket: u64) -> Option<Waker> {
+        self.writable.remove(&ticket)
+    }
+
+    fn wake_writable(&mut self, woken: &mut Vec<Waker>) {
+        woken.extend(std::mem::take(&mut self.writable).into_values());
     }
 
     // Consumers.
@@ -259,19 +332,24 @@ impl State {
         for delivery in incoming.deliveries {
             self.engine.requeue(delivery, now);
         }
-        self.engine.set_paused(self.buffered > self.max_buffered, now);
+        self.update_pause(now);
     }
 
     // Events.
 
     fn on_event(&mut self, event: Event, woken: &mut Vec<Waker>, now: Instant) {
+        self.hand_out(event, woken, now);
+        self.update_pause(now);
+    }
+
+    fn hand_out(&mut self, event: Event, woken: &mut Vec<Waker>, now: Instant) {
         match event {
             Event::Delivery { consumer, delivery } => self.on_delivery(consumer, delivery, woken, now),
             Event::Confirmed { token, result } => {
-                woken.extend(self.confirms.get_mut(&token).and_then(|slot| slot.fill(result)));
+                woken.extend(self.confirms.fill(token, result).ok().flatten());
             }
             Event::Reply { token, result } => self.on_reply(token, result, woken, now),
-            Event::Writable => woken.append(&mut self.writable),
+            Event::Writable => self.wake_writable(woken),
             Event::Opened(info) => woken.extend(self.opening.fill(Ok(info))),
             Event::ConsumerCancelled { consumer } => {
                 if let Some(incoming) = self.consumers.get_mut(&consumer) {
@@ -282,13 +360,13 @@ impl State {
                 for incoming in self.consumers.values_mut().filter(|incoming| incoming.channel == channel) {
                     woken.extend(incoming.finish(ConsumerEnd::Closed(reason.clone())));
                 }
-                woken.append(&mut self.writable);
+                self.wake_writable(woken);
             }
             Event::Blocked { .. } => self.blocked = true,
             Event::Unblocked => self.blocked = false,
             Event::Closed { reason } => {
                 woken.extend(self.opening.fill(Err(reason)));
-                woken.append(&mut self.writable);
+                self.wake_writable(woken);
             }
             // No handle publishes mandatory messages without confirms, so a return always has its publish.
             _ => {}
@@ -305,9 +383,6 @@ impl State {
         incoming.deliveries.push_back(delivery);
         woken.extend(incoming.waker.take());
         self.buffered += bytes;
-        if self.buffered > self.max_buffered {
-            self.engine.set_paused(true, now);
-        }
     }
 
     fn on_reply(
@@ -317,16 +392,15 @@ impl State {
         woken: &mut Vec<Waker>,
         now: Instant,
     ) {
-        match (self.calls.get_mut(&token), result) {
-            (Some(slot), result) => {
-                if let Ok(Reply::Consumer { channel, .. }) = &result {
-                    // Deliveries may follow at once.
-                    self.consumers.insert(token, Incoming::new(*channel));
-                }
-                woken.extend(slot.fill(result));
-            }
-            (None, Ok(reply)) => self.engine.give_back(reply, now),
-            (None, Err(_)) => {}
+        if let Ok(Reply::Consumer { channel, .. }) = &result
+            && self.calls.is_expected(token)
+        {
+            self.consumers.insert(token, Incoming::new(*channel)); // deliveries may follow at once
+        }
+        match self.calls.fill(token, result) {
+            Ok(waker) => woken.extend(waker),
+            Err(Ok(reply)) => self.engine.give_back(reply, now),
+            Err(Err(_)) => {}
         }
     }
 }
@@ -392,7 +466,9 @@ impl Host for ClientHost {
         while let Some(event) = state.engine.poll_event() {
             state.on_event(event, &mut self.woken, now);
         }
+        let driver = state.driver.take(); // or it would hold on to a task that is no more
         drop(guard);
+        drop(driver);
         self.wake_all();
     }
 }
