@@ -1,0 +1,165 @@
+//! The handles, against the embedded broker in memory: what they keep open, and what dropping them gives back.
+
+#![allow(clippy::expect_used, clippy::panic)]
+
+use std::future::{Future, IntoFuture};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use hopmq_tokio::{
+    Broker, BrokerConfig, Call, Channel, CloseReason, CommandError, Config, Confirm, Confirms,
+    ConnectOptions, Connection, Consumer, ConsumerEnd, Delivery, Error, Publisher, Queue, connect_with,
+};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// A broker and a channel to it, on a connection of this configuration.
+async fn channel_with(config: Config) -> (Broker, Channel) {
+    let broker = Broker::in_memory(BrokerConfig::default());
+    let connection = hopmq::Broker::connect(&broker, config).await.expect("a connection");
+    let channel = connection.open_channel().await.expect("a channel");
+    (broker, channel)
+}
+
+/// Returns once the broker has seen everything that was sent on the connection.
+async fn settle(channel: &Channel, queue: &str) -> Queue {
+    channel.declare_queue(queue).passive().await.expect("the queue")
+}
+
+#[test]
+fn handles_go_to_any_task() {
+    fn send<T: Send + 'static>() {}
+    fn send_and_sync<T: Send + Sync + 'static>() {}
+    send_and_sync::<Broker>();
+    send_and_sync::<Connection>();
+    send_and_sync::<Channel>();
+    send_and_sync::<Publisher>();
+    send_and_sync::<Confirm>();
+    send_and_sync::<Confirms>();
+    send_and_sync::<Consumer>();
+    send_and_sync::<Delivery>();
+    send::<Call<Channel>>();
+}
+
+#[tokio::test]
+async fn an_old_consumer_does_not_take_a_new_one_of_its_name_with_it() -> Outcome {
+    let (broker, channel) = channel_with(Config::default()).await;
+    for cancels in [false, true] {
+        channel.declare_queue("q").durable().await?;
+        let mut old = channel.consume("q").tag("worker").await?;
+        channel.delete_queue("q").await?;
+        assert!(old.next().await.is_none());
+        assert_eq!(old.end(), Some(ConsumerEnd::Cancelled));
+
+        channel.declare_queue("q").durable().await?;
+        let new = channel.consume("q").tag("worker").await?;
+        if cancels {
+            old.cancel().await?;
+        } else {
+            drop(old);
+        }
+        settle(&channel, "q").await;
+        assert_eq!(broker.queue("/", "q").map(|stats| stats.consumers), Some(1));
+        drop(new);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cancel_that_is_refused_cancels_all_the_same() -> Outcome {
+    let (broker, channel) = channel_with(Config { max_calls: 1, ..Config::default() }).await;
+    channel.declare_queue("q").durable().await?;
+    let consumer = channel.consume("q").await?;
+    let other = channel.declare_queue("q").passive().into_future();
+    assert!(matches!(consumer.cancel().await, Err(Error::Refused(CommandError::TooManyCalls))));
+    other.await?;
+    // The cancel has no caller, but it has the place of a call until the broker has answered it.
+    while let Err(Error::Refused(CommandError::TooManyCalls)) = channel.declare_queue("q").passive().await {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(broker.queue("/", "q").map(|stats| stats.consumers), Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_confirm_and_a_call_keep_their_channel_open() -> Outcome {
+    fn declare(channel: Channel) -> Call<Queue> {
+        channel.declare_queue("q").durable().into_future()
+    }
+    let (broker, channel) = channel_with(Config::default()).await;
+    let publisher = channel.publisher().await?;
+    declare(channel).await?;
+    let confirm = publisher.publish("q", "hello").send().await?;
+    drop(publisher);
+    confirm.await?;
+    assert_eq!(broker.queue("/", "q").map(|stats| stats.ready), Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_consumer_that_lags_behind_can_still_wait_for_confirms() -> Outcome {
+    let config = Config { max_event_bytes: 4096, ..Config::default() };
+    let (_broker, channel) = channel_with(config).await;
+    for queue in ["in", "out"] {
+        channel.declare_queue(queue).durable().await?;
+    }
+    let publisher = channel.publisher().await?;
+    for _ in 0..40 {
+        publisher.publish("in", vec![7; 1000]).await?;
+    }
+    let mut deliveries = channel.consume("in").prefetch(40).await?;
+    for _ in 0..40 {
+        let delivery = deliveries.next().await.expect("a delivery");
+        publisher.publish("out", "done").await?;
+        delivery.ack()?;
+    }
+    assert_eq!(settle(&channel, "out").await.message_count(), 40);
+    Ok(())
+}
+
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// On a runtime of one thread nothing is written between two awaits, so the outbox stays full.
+#[tokio::test]
+async fn a_publish_that_no_longer_waits_for_room_leaves_nothing_behind() -> Outcome {
+    let (_broker, channel) = channel_with(Config { max_outbox: 1, ..Config::default() }).await;
+    let publisher = channel.publisher().await?;
+    let confirm = publisher.publish("nowhere", "first").try_send()?;
+    let nobody = Arc::new(Nobody);
+    let waker = Waker::from(nobody.clone());
+    let held = Arc::strong_count(&nobody);
+    {
+        let mut waits = pin!(publisher.publish("nowhere", "second").send());
+        for _ in 0..2 {
+            assert!(waits.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            assert_eq!(Arc::strong_count(&nobody), held + 1);
+        }
+    }
+    assert_eq!(Arc::strong_count(&nobody), held);
+    confirm.await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_that_was_shut_down_takes_no_connection() {
+    let broker = Broker::in_memory(BrokerConfig::default());
+    broker.shutdown().await;
+    let reason = broker.connect().await.expect_err("no broker");
+    assert!(matches!(*reason, CloseReason::Handshake(_)), "{reason}");
+    assert_eq!(broker.connections(), 0);
+}
+
+#[tokio::test]
+async fn no_time_is_too_long_to_connect() -> Outcome {
+    let broker = Broker::start().await?;
+    let mut options: ConnectOptions = broker.uri().parse()?;
+    options.config.connect_timeout = Duration::MAX;
+    connect_with(options).await?.close().await?;
+    Ok(())
+}
