@@ -1,4 +1,5 @@
 //! placeholder
 
 pub mod fuzz;
+pub mod programs;
 pub mod scenarios;

@@ -1,5 +1,6 @@
 //! Every scenario against a real RabbitMQ, the one that `HOPMQ_RABBITMQ` names.
 
+use hopmq_tests::programs;
 use hopmq_tests::scenarios::{self, Server};
 
 fn rabbitmq(scenario: impl AsyncFnOnce(&Server)) {
@@ -7,3 +8,14 @@ fn rabbitmq(scenario: impl AsyncFnOnce(&Server)) {
 }
 
 hopmq_tests::scenarios!(crate::rabbitmq);
+
+/// pika itself is right: what it finds in the embedded broker it also finds here.
+#[test]
+fn pika_publishes_and_consumes() {
+    programs::pika_round_trip(&scenarios::rabbitmq_uri());
+}
+
+#[test]
+fn quickstart() {
+    programs::assert_quickstart(Some(&scenarios::rabbitmq_uri()), "RabbitMQ ");
+}

@@ -17,7 +17,7 @@ pub use expect::{
 };
 pub use raw::{Frame, Raw};
 pub use run::{current_thread, multi_thread, run};
-pub use server::Server;
+pub use server::{Server, rabbitmq_uri};
 
 pub mod backpressure;
 pub mod bodies;

@@ -11,7 +11,7 @@ use hopmq_tokio::{Config, Properties};
 
 const FRAME_MAX: u32 = 131_072;
 
-/// A connection without a client around it, for what a client never does.
+/// One side of a connection without an engine around it, for what an engine never does.
 pub struct Raw {
     transport: Box<dyn Transport>,
     input: BytesMut,
@@ -26,8 +26,8 @@ pub struct Frame {
 }
 
 impl Raw {
-    pub(super) fn new(transport: Box<dyn Transport>) -> Self {
-        Self { transport, input: BytesMut::new() }
+    pub fn new(transport: impl Transport) -> Self {
+        Self { transport: Box::new(transport), input: BytesMut::new() }
     }
 
     pub async fn write(&mut self, mut bytes: &[u8]) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
-use hopmq_tokio::io::{Listener, Peer, Transport};
+use hopmq_tokio::io::{Listener, Peer};
 use hopmq_tokio::memory::{Pipe, pipe};
 use hopmq_tokio::{
     Broker, BrokerConfig, Channel, CloseReason, Config, ConnectError, ConnectOptions, Connection, Stream,
@@ -16,6 +16,12 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Raw, eventually};
+
+/// The RabbitMQ that `HOPMQ_RABBITMQ` names.
+pub fn rabbitmq_uri() -> String {
+    std::env::var("HOPMQ_RABBITMQ")
+        .expect("HOPMQ_RABBITMQ must be the URI of a RabbitMQ; tests/run starts one")
+}
 
 /// The broker that a scenario runs against.
 #[derive(Debug)]
@@ -42,9 +48,7 @@ impl Server {
 
     /// The RabbitMQ that `HOPMQ_RABBITMQ` names.
     pub fn rabbitmq() -> Self {
-        let uri = std::env::var("HOPMQ_RABBITMQ")
-            .expect("HOPMQ_RABBITMQ must be the URI of a RabbitMQ; tests/run starts one");
-        Self::new(Place::Tcp(Box::new(uri.parse().unwrap())), None)
+        Self::new(Place::Tcp(Box::new(rabbitmq_uri().parse().unwrap())), None)
     }
 
     /// The embedded broker, over TCP.
@@ -96,18 +100,18 @@ impl Server {
 
     /// A connection whose every frame the scenario writes and reads itself, before its first byte.
     pub async fn raw(&self) -> Raw {
-        Raw::new(match &self.place {
+        match &self.place {
             Place::Tcp(options) => {
                 let stream = TcpStream::connect((options.host.as_str(), options.port)).await.unwrap();
                 stream.set_nodelay(true).unwrap();
-                Box::new(Stream(stream)) as Box<dyn Transport>
+                Raw::new(Stream(stream))
             }
             Place::Memory(door) => {
                 let (ours, theirs) = pipe();
                 door.send(theirs).unwrap();
-                Box::new(ours)
+                Raw::new(ours)
             }
-        })
+        }
     }
 
     /// A raw connection, logged in, with channel 1 open.

@@ -1,0 +1,69 @@
+//! Programs that the tests run as their users do.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// How many messages pika sends through a broker.
+const PIKA_MESSAGES: &str = "1000";
+
+/// Has Python's pika, a client that somebody else wrote, talk to the broker at `uri`.
+pub fn pika_round_trip(uri: &str) {
+    let python = std::env::var("HOPMQ_PYTHON")
+        .expect("HOPMQ_PYTHON must be a Python that has pika; tests/run installs one");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("pika/roundtrip.py");
+    let output = Command::new(python).arg(script).args([uri, PIKA_MESSAGES]).output().unwrap();
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.starts_with("pika ok: "), "{said}{}", text(&output.stderr));
+}
+
+/// Runs the quickstart example, against the broker at `uri` where there is one.
+pub fn quickstart(uri: Option<&str>) -> Output {
+    let mut program = Command::new(build_quickstart());
+    program.env_remove("AMQP_URL");
+    if let Some(uri) = uri {
+        program.env("AMQP_URL", uri);
+    }
+    program.output().unwrap()
+}
+
+/// The quickstart did its job.
+pub fn assert_quickstart(uri: Option<&str>, broker: &str) {
+    let output = quickstart(uri);
+    let (said, complained) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{said}{complained}");
+    assert!(complained.is_empty(), "{complained}");
+    assert!(said.starts_with(&format!("broker     {broker}")), "{said}");
+    for line in ["published  10000 messages and confirmed in ", "consumed   10000 messages and acked in "] {
+        assert!(said.lines().any(|said| said.starts_with(line)), "no \"{line}\" in:\n{said}");
+    }
+}
+
+/// The quickstart ends with one line on standard error that starts like this.
+pub fn assert_quickstart_fails(uri: &str, complaint: &str) {
+    let output = quickstart(Some(uri));
+    let complained = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{complained}");
+    assert_eq!((text(&output.stdout), complained.lines().count()), (String::new(), 1), "{complained}");
+    assert!(complained.starts_with(&format!("quickstart: {complaint}")), "{complained}");
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Builds it with the features of the whole workspace, as the tests are, so that most often nothing is left to build.
+fn build_quickstart() -> PathBuf {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--workspace", "--all-features", "--example", "quickstart"]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(built.status.success(), "{}", text(&built.stderr));
+    // The tests are in target/PROFILE/deps, the examples in target/PROFILE/examples.
+    let tests = std::env::current_exe().unwrap();
+    let program = format!("quickstart{}", std::env::consts::EXE_SUFFIX);
+    tests.parent().and_then(Path::parent).unwrap().join("examples").join(program)
+}
