@@ -2,6 +2,8 @@
 //!
 //! Without `AMQP_URL` it starts a broker of its own; with it, it uses that server.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // it talks to whoever runs it
+
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

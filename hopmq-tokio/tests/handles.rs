@@ -85,12 +85,14 @@ async fn a_cancel_that_is_refused_cancels_all_the_same() -> Outcome {
 
 #[tokio::test]
 async fn a_confirm_and_a_call_keep_their_channel_open() -> Outcome {
-    fn declare(channel: Channel) -> Call<Queue> {
-        channel.declare_queue("q").durable().into_future()
-    }
     let (broker, channel) = channel_with(Config::default()).await;
+    let declare = channel.declare_queue("q").durable().into_future();
+    drop(channel);
+    declare.await?;
+
+    let channel = broker.connect().await?.open_channel().await?;
     let publisher = channel.publisher().await?;
-    declare(channel).await?;
+    drop(channel);
     let confirm = publisher.publish("q", "hello").send().await?;
     drop(publisher);
     confirm.await?;
