@@ -3,3 +3,4 @@
 pub mod fuzz;
 pub mod programs;
 pub mod scenarios;
+pub mod world;

@@ -1,0 +1,39 @@
+//! The seeded world: several client engines and one broker engine, in memory, under one virtual clock.
+//!
+//! | | |
+//! |---|---|
+//! | [`run`], [`check`], [`replay`] | a world from its seed; twice, with equal traces; with its trace printed |
+//! | `world`, `line` | the clock, what happens next, and one connection: a client, the broker's end, two pipes |
+//! | `pipe`, `rng`, `trace` | a bad network, the seed's choices, and the hash of everything that happened |
+//! | `config`, `finish` | what a seed sets up, and the liveness that is demanded in the end |
+//! | `client`, `workload`, `ledger` | what clients are owed and hold, what they do, and every message made |
+//! | `model`, `tap` | the second broker, which only checks, and the ears it has |
+//!
+//! Nothing here reads a clock, draws from anywhere but the seed, or starts a thread, and time never ticks: the world
+//! jumps to the next arrival or deadline. Where several things could come next, the seed chooses.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    missing_debug_implementations
+)] // a world fails by panicking
+
+mod client;
+mod config;
+mod finish;
+mod ledger;
+mod line;
+mod model;
+mod pipe;
+mod rng;
+mod run;
+mod tap;
+mod trace;
+mod workload;
+#[allow(clippy::module_inception)]
+mod world;
+
+pub use run::{Summary, check, replay, run};
+pub use trace::Lines;

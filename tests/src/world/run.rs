@@ -1,0 +1,93 @@
+//! A world from its seed to its end, and the proof that it ends the same each time.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use super::trace::Lines;
+use super::world::World;
+
+/// What a world did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// The hash of every event and every byte.
+    pub hash: u64,
+    /// How many things happened.
+    pub steps: u64,
+    /// How many messages were made.
+    pub messages: u64,
+    /// How many messages went out to clients.
+    pub deliveries: u64,
+    /// How many publishes were confirmed.
+    pub confirms: u64,
+    /// How many connections there were.
+    pub connections: u64,
+    /// How many of them were lost, rather than closed.
+    pub lost: u64,
+}
+
+impl Summary {
+    /// Both together; the hashes are mixed.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            hash: self.hash.rotate_left(1) ^ other.hash,
+            steps: self.steps + other.steps,
+            messages: self.messages + other.messages,
+            deliveries: self.deliveries + other.deliveries,
+            confirms: self.confirms + other.confirms,
+            connections: self.connections + other.connections,
+            lost: self.lost + other.lost,
+        }
+    }
+}
+
+/// Runs the world of a seed.
+///
+/// # Panics
+///
+/// When a property does not hold.
+#[must_use]
+pub fn run(seed: u64, lines: Option<Lines>) -> Summary {
+    World::new(seed, lines).run()
+}
+
+/// Runs the world of a seed twice, and holds the two against each other.
+///
+/// # Panics
+///
+/// When a property does not hold, with the seed and the last lines of the trace.
+pub fn check(seed: u64) -> Summary {
+    let first = explain(seed, || run(seed, None));
+    let second = explain(seed, || run(seed, None));
+    assert_eq!(first, second, "HOPMQ_SEED={seed} does not do the same twice");
+    first
+}
+
+/// Runs `world`; when it fails, runs the seed again to say what led up to it.
+fn explain(seed: u64, world: impl FnOnce() -> Summary) -> Summary {
+    catch_unwind(AssertUnwindSafe(world)).unwrap_or_else(|failure| {
+        let lines = Lines::keeping(60);
+        let again = catch_unwind(AssertUnwindSafe(|| run(seed, Some(lines.clone()))));
+        let same = if again.is_err() { "" } else { ", and did not fail again" };
+        report(&format!("{}replay with HOPMQ_SEED={seed}{same}", lines.text()));
+        resume_unwind(failure)
+    })
+}
+
+/// Runs one seed and prints its whole trace.
+///
+/// # Panics
+///
+/// When a property does not hold, once the trace is printed.
+pub fn replay(seed: u64) {
+    let lines = Lines::keeping(usize::MAX);
+    let result = catch_unwind(AssertUnwindSafe(|| run(seed, Some(lines.clone()))));
+    report(&format!("{}seed {seed}: {result:?}", lines.text()));
+    if let Err(failure) = result {
+        resume_unwind(failure);
+    }
+}
+
+#[allow(clippy::print_stderr)] // this is the report of a test
+fn report(text: &str) {
+    eprintln!("{text}");
+}
