@@ -104,8 +104,8 @@ impl Broker {
         match &link.phase {
             Phase::Closing { .. } | Phase::Closed => return,
             Phase::Open(_) => {}
-            Phase::Opening(_) => return self.turn_away(id, fault, true),
-            _ => return self.turn_away(id, fault, false),
+            Phase::Opening(_) => return self.turn_away(id, fault, true, now),
+            _ => return self.turn_away(id, fault, false, now),
         }
         let text = fault.reply_text();
         let reason = Closed::ByBroker { code: fault.code, text: text.to_string_lossy().into_owned() };
@@ -121,7 +121,7 @@ impl Broker {
     }
 
     /// Ends a handshake. The client is told why or not, and need not answer.
-    pub(super) fn turn_away(&mut self, id: ConnectionId, fault: &Fault, tell: bool) {
+    pub(super) fn turn_away(&mut self, id: ConnectionId, fault: &Fault, tell: bool, now: Instant) {
         let Some(link) = self.links.get_mut(id) else { return };
         let reply_text = fault.reply_text();
         let text = reply_text.to_string_lossy().into_owned();
@@ -130,18 +130,18 @@ impl Broker {
             let close = connection::Close { reply_code: fault.code.0, reply_text, class_id, method_id };
             link.send(0, &close.into());
         }
-        link.finish(Closed::Refused { code: fault.code, text });
+        link.finish_by(Closed::Refused { code: fault.code, text }, now + self.config.close_timeout);
         self.touched.mark(id, link);
     }
 
-    /// The client closes the connection.
-    pub(super) fn on_client_close(&mut self, id: ConnectionId, close: &connection::Close) {
+    /// The client closes the connection. It reads nothing any more but the answer.
+    pub(super) fn on_client_close(&mut self, id: ConnectionId, close: &connection::Close, now: Instant) {
         let code = ReplyCode(close.reply_code);
         let reason = Closed::ByClient { code, text: close.reply_text.to_string_lossy().into_owned() };
         self.leave_session(id, Phase::Starting);
         if let Some(link) = self.links.get_mut(id) {
-            link.send(0, &Method::ConnectionCloseOk(connection::CloseOk {}));
-            link.finish(reason);
+            link.send_last(&Method::ConnectionCloseOk(connection::CloseOk {}));
+            link.finish_by(reason, now + self.config.close_timeout);
         }
     }
 
@@ -178,12 +178,13 @@ impl Broker {
         {
             match timer {
                 Timer::Handshake => self.cut_off(id, Closed::HandshakeTimeout),
-                Timer::Close => {
-                    if let Phase::Closing { reason, .. } = &link.phase {
+                Timer::Close => match &link.phase {
+                    Phase::Closing { reason, .. } => {
                         let reason = reason.clone();
                         link.finish(reason);
                     }
-                }
+                    _ => link.outbox.clear(),
+                },
                 Timer::Send => link.on_send_timer(now),
                 Timer::Receive => {
                     if link.on_receive_timer(now) {

@@ -38,13 +38,18 @@ const CAPABILITIES: [&str; 7] = [
 
 impl Broker {
     /// Checks the first eight bytes as far as they have come.
-    pub(super) fn on_protocol_header(&mut self, id: ConnectionId, input: &mut BytesMut) -> bool {
+    pub(super) fn on_protocol_header(
+        &mut self,
+        id: ConnectionId,
+        input: &mut BytesMut,
+        now: Instant,
+    ) -> bool {
         let Some(link) = self.links.get_mut(id) else { return false };
         let came = input.len().min(PROTOCOL_HEADER.len());
         if !PROTOCOL_HEADER.starts_with(input.get(..came).unwrap_or_default()) {
             link.outbox.tail().extend_from_slice(&PROTOCOL_HEADER);
             link.outbox.end_frame();
-            link.finish(Closed::WrongProtocol);
+            link.finish_by(Closed::WrongProtocol, now + self.config.close_timeout);
             input.clear();
             return false;
         }
@@ -97,8 +102,10 @@ impl Broker {
                 link.finish(reason);
             }
             (Phase::Closing { .. }, _) => {}
-            (_, Method::ConnectionClose(close)) => self.on_client_close(id, &close),
-            (Phase::Starting, Method::ConnectionStartOk(start_ok)) => return self.on_start_ok(id, start_ok),
+            (_, Method::ConnectionClose(close)) => self.on_client_close(id, &close, now),
+            (Phase::Starting, Method::ConnectionStartOk(start_ok)) => {
+                return self.on_start_ok(id, start_ok, now);
+            }
             (Phase::Tuning(_), Method::ConnectionTuneOk(tune_ok)) => {
                 return self.on_tune_ok(id, &tune_ok, now);
             }
@@ -120,7 +127,12 @@ impl Broker {
         Ok(())
     }
 
-    fn on_start_ok(&mut self, id: ConnectionId, start_ok: connection::StartOk) -> Result<(), Fault> {
+    fn on_start_ok(
+        &mut self,
+        id: ConnectionId,
+        start_ok: connection::StartOk,
+        now: Instant,
+    ) -> Result<(), Fault> {
         let Some(link) = self.links.get_mut(id) else { return Ok(()) };
         let mechanism = Mechanism::from_name(start_ok.mechanism.as_bytes());
         let Some(mechanism) = mechanism.filter(|one| *one != Mechanism::External) else {
@@ -141,7 +153,7 @@ impl Broker {
                 mechanism.name()
             ));
             let tell = has_capability(&start_ok.client_properties, "authentication_failure_close");
-            self.turn_away(id, &fault, tell);
+            self.turn_away(id, &fault, tell, now);
             return Ok(());
         };
         link.phase = Phase::Tuning(Login {

@@ -50,7 +50,7 @@ impl Broker {
     fn on_next(&mut self, id: ConnectionId, input: &mut BytesMut, now: Instant) -> bool {
         let Some(link) = self.links.get_mut(id) else { return false };
         match &link.phase {
-            Phase::Header => return self.on_protocol_header(id, input),
+            Phase::Header => return self.on_protocol_header(id, input, now),
             Phase::Closed | Phase::Closing { deaf: true, .. } => {
                 input.clear();
                 return false;

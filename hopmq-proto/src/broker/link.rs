@@ -2,8 +2,10 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 
+use bytes::BytesMut;
+
 use crate::amqp::{FieldTable, FieldValue, Method, write_method};
-use crate::{Deadlines, Outbox, Want};
+use crate::{Deadlines, Instant, Outbox, Want};
 
 use super::event::{Closed, Event, Peer};
 use super::heartbeat::Heartbeat;
@@ -82,7 +84,7 @@ pub(super) fn has_capability(client_properties: &FieldTable, capability: &str) -
 pub(super) enum Timer {
     /// The virtual host must be open.
     Handshake,
-    /// A close must be answered.
+    /// A close must be answered, or the last bytes written.
     Close,
     /// A heartbeat may have to be sent.
     Send,
@@ -106,6 +108,14 @@ impl Link {
         self.spoke = true;
     }
 
+    /// Queues a method as the last one, in place of what waits and has not begun.
+    pub(super) fn send_last(&mut self, method: &Method) {
+        let mut frame = BytesMut::new();
+        let result = write_method(&mut frame, 0, usize::MAX, method);
+        debug_assert!(result.is_ok(), "{method:?}");
+        self.outbox.finish_with(frame.freeze());
+    }
+
     /// Reports the end, once.
     pub(super) fn finish(&mut self, reason: Closed) {
         if matches!(self.phase, Phase::Closed) {
@@ -115,6 +125,12 @@ impl Link {
         self.deadlines.clear_all();
         self.heartbeat = None;
         self.events.push_back(Event::Closed { reason });
+    }
+
+    /// Reports the end, and leaves what is queued to be written until `until`.
+    pub(super) fn finish_by(&mut self, reason: Closed, until: Instant) {
+        self.finish(reason);
+        self.deadlines.set(Timer::Close, until);
     }
 
     pub(super) fn want(&self) -> Want {

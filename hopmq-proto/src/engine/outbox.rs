@@ -155,7 +155,7 @@ impl Outbox {
             let Some(chunk) = self.sealed.front_mut() else {
                 self.tail.advance(n.min(self.tail.len()));
                 if self.tail.is_empty() {
-                    self.tail.try_reclaim(SEAL_AT); // what has been written makes room, without a copy
+                    let _ = self.tail.try_reclaim(SEAL_AT); // what has been written makes room, without a copy
                 }
                 self.at_boundary = self.tail.is_empty() && self.tail_at_boundary;
                 return;

@@ -220,6 +220,25 @@ fn a_close_that_is_not_answered_ends_at_its_deadline() {
 }
 
 #[test]
+fn the_last_word_has_time_to_be_written_and_no_more() {
+    let mut test = Test::new();
+    let id = test.client();
+    test.declare(id, "q");
+    for _ in 0..3 {
+        test.publish(id, "q", "unread");
+    }
+    test.consume(id, "q", "c", 0); // three deliveries wait, and nobody reads them
+    test.send(id, 0, connection::Close { reply_code: 200, ..Default::default() });
+    assert_eq!(test.want(id), Want::Shutdown);
+    assert_eq!(test.deadline(id), Some(test.now + Duration::from_secs(10)));
+    assert!(test.broker.connection(id).is_some_and(|mut link| link.outbox().len() == 12), "close-ok alone");
+    test.now = test.now + Duration::from_secs(10);
+    test.timeout(id);
+    assert_eq!(test.deadline(id), None);
+    assert_eq!(test.bytes(id), []);
+}
+
+#[test]
 fn update_secret_is_accepted() {
     let mut test = Test::new();
     let id = test.client();
