@@ -17,8 +17,8 @@ pub use bytes::Bytes;
 pub use client::{
     Call, Channel, Confirm, Confirms, ConnectError, ConnectOptions, Connection, Consume, Consumer,
     ConsumerEnd, DeclareExchange, DeclareQueue, Delivery, Error, ExchangeKind, GotDelivery, NewPublisher,
-    Publish, PublishError, Publisher, Publishing, Queue, Sending, SendingUnconfirmed, Specified, Starting,
-    Unspecified, UriError,
+    Publish, PublishError, Publisher, Publishing, Queue, Sending, SendingUnconfirmed, Specified, Unspecified,
+    UriError,
 };
 pub use hopmq_proto::Instant;
 pub use hopmq_proto::amqp::{

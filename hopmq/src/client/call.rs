@@ -44,7 +44,21 @@ impl<T> Call<T> {
         method: impl Into<Method>,
         take: impl FnOnce(Token, Reply) -> T + Send + 'static,
     ) -> Self {
+        Self::send_behind(channel, None, method, take)
+    }
+
+    /// Sends `first`, whose answer nobody awaits, and `method` right behind it.
+    pub(crate) fn send_behind(
+        channel: &Arc<ChannelInner>,
+        first: Option<Method>,
+        method: impl Into<Method>,
+        take: impl FnOnce(Token, Reply) -> T + Send + 'static,
+    ) -> Self {
         let sent = channel.shared().command(|state, now| {
+            if let Some(first) = first {
+                let token = state.engine.call(channel.id, first, now)?;
+                state.engine.abandon(channel.id, token);
+            }
             let token = state.engine.call(channel.id, method, now)?;
             state.expect_reply(token);
             Ok(token)

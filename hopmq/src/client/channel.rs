@@ -49,6 +49,11 @@ pub(crate) fn short(argument: &'static str, text: &str) -> Result<ShortStr, Erro
     ShortStr::try_from(text).map_err(|error| Error::Argument { argument, error })
 }
 
+/// How many deliveries may be unsettled at once, for each new consumer of a channel.
+pub(crate) fn prefetch(count: u16) -> basic::Qos {
+    basic::Qos { prefetch_size: 0, prefetch_count: count, global: false }
+}
+
 /// Which messages a binding takes, between an exchange and where they go.
 struct Binding {
     destination: ShortStr,
@@ -224,8 +229,7 @@ impl Channel {
     /// Limits how many deliveries may be unsettled at once, for each consumer that is started on this channel from now
     /// on. 0 is no limit. See <https://www.rabbitmq.com/docs/consumer-prefetch>.
     pub fn set_prefetch(&self, count: u16) -> Call<()> {
-        let qos = basic::Qos { prefetch_size: 0, prefetch_count: count, global: false };
-        self.call(Ok(qos.into()), drop)
+        self.call(Ok(prefetch(count).into()), drop)
     }
 
     /// Starts a consumer on a queue. Awaiting it gives a stream of deliveries.

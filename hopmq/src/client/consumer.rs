@@ -1,9 +1,9 @@
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::{Future, IntoFuture, poll_fn};
+use std::future::{IntoFuture, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use hopmq_proto::amqp::{FieldTable, FieldValue, ShortStr, basic};
@@ -11,7 +11,7 @@ use hopmq_proto::client::{self as proto, Reply, Token};
 
 use super::Error;
 use super::call::Call;
-use super::channel::{Channel, ChannelInner, short};
+use super::channel::{Channel, ChannelInner, prefetch, short};
 use super::delivery::Delivery;
 use super::shared::ConsumerEnd;
 
@@ -89,43 +89,23 @@ impl Consume {
 
 impl IntoFuture for Consume {
     type Output = Result<Consumer, Error>;
-    type IntoFuture = Starting;
+    type IntoFuture = Call<Consumer>;
 
-    fn into_future(self) -> Starting {
+    fn into_future(self) -> Call<Consumer> {
         let consume = match self.consume {
             Ok(consume) => consume,
-            Err(error) => return Starting { prefetch: None, consume: Call::refused(error) },
+            Err(error) => return Call::refused(error),
         };
-        // Both are sent at once; the broker takes them in order.
-        let prefetch = self.prefetch.map(|count| self.channel.set_prefetch(count));
+        // Sent together, so that the prefetch of no other consumer comes between.
+        let qos = self.prefetch.map(|count| prefetch(count).into());
         let channel = self.channel.inner.clone();
-        let consume = Call::send(&self.channel.inner, consume, move |token, reply| {
+        Call::send_behind(&self.channel.inner, qos, consume, move |token, reply| {
             let tag = match reply {
                 Reply::Consumer { consumer_tag, .. } => consumer_tag,
                 _ => ShortStr::empty(),
             };
             Consumer { channel, token, tag, taken: VecDeque::new(), done: false }
-        });
-        Starting { prefetch, consume }
-    }
-}
-
-/// A consumer that is being started. Dropping it cancels the consumer.
-#[derive(Debug)]
-pub struct Starting {
-    prefetch: Option<Call<()>>,
-    consume: Call<Consumer>,
-}
-
-impl Future for Starting {
-    type Output = Result<Consumer, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(prefetch) = &mut self.prefetch {
-            ready!(Pin::new(prefetch).poll(cx))?;
-            self.prefetch = None;
-        }
-        Pin::new(&mut self.consume).poll(cx)
+        })
     }
 }
 

@@ -15,7 +15,7 @@ mod shared;
 pub use call::Call;
 pub use channel::Channel;
 pub use connection::Connection;
-pub use consumer::{Consume, Consumer, Starting};
+pub use consumer::{Consume, Consumer};
 pub use delivery::{Delivery, GotDelivery};
 pub use error::{ConnectError, Error, PublishError, UriError};
 pub use exchange::{DeclareExchange, ExchangeKind};
