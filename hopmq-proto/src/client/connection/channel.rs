@@ -11,8 +11,8 @@ use super::core::{Core, Timer};
 use super::{CommandError, PublishError, Settle, SettleError};
 use crate::Instant;
 use crate::amqp::{
-    Deliver, Method, Properties, Publish, ReplyCode, ShortStr, basic, channel, write_ack, write_content,
-    write_publish,
+    Arguments, Deliver, Method, Properties, Publish, Reader, ReplyCode, ShortStr, basic, channel, write_ack,
+    write_content, write_publish,
 };
 use crate::client::{
     CallError, ChannelId, CloseReason, Delivery, DeliveryId, Event, Message, PeerMisbehaved, Reply, Returned,
@@ -157,8 +157,9 @@ impl Channel {
         core.touch(now);
         let Some(confirms) = &mut self.confirms else { return Ok(None) };
         let token = core.token();
+        let is_first = confirms.next_sent_at().is_none();
         confirms.push(token, fingerprint, now);
-        if !core.deadlines.is_set(Timer::Confirm(self.id.number)) {
+        if is_first && !core.deadlines.is_set(Timer::Confirm(self.id.number)) {
             core.deadlines.set(Timer::Confirm(self.id.number), now + core.config.confirm_timeout);
         }
         Ok(Some(token))
@@ -296,9 +297,18 @@ impl Channel {
             if self.assembler.is_busy() {
                 return Err(PeerMisbehaved::UnexpectedFrame { frame: "method", channel: self.id.number });
             }
-            if let Some((&[0, 60, 0, 60], arguments)) = payload.split_first_chunk() {
-                self.on_deliver(&Deliver::read(arguments)?);
-                return Ok(Flow::Continue);
+            // The two methods that come by the thousand.
+            match payload.split_first_chunk() {
+                Some((&[0, 60, 0, 60], arguments)) => {
+                    self.on_deliver(&Deliver::read(arguments)?);
+                    return Ok(Flow::Continue);
+                }
+                Some((&[0, 60, 0, 80], arguments)) => {
+                    let ack = basic::Ack::read(Reader::new(arguments))?;
+                    self.on_confirm(core, ack.delivery_tag, ack.multiple, true)?;
+                    return Ok(Flow::Continue);
+                }
+                _ => {}
             }
         }
         let method = Method::decode(payload)?;
@@ -332,7 +342,6 @@ impl Channel {
         now: Instant,
     ) -> Result<Flow, PeerMisbehaved> {
         match method {
-            Method::BasicAck(ack) => self.on_confirm(core, ack.delivery_tag, ack.multiple, true)?,
             Method::BasicNack(nack) => self.on_confirm(core, nack.delivery_tag, nack.multiple, false)?,
             Method::BasicReturn(back) => {
                 let origin = Origin::Return { code: ReplyCode(back.reply_code), text: back.reply_text };
