@@ -22,10 +22,7 @@ pub(crate) enum Confirms {
 /// The client encodes publishes, and they are written.
 pub(crate) fn publish(size: usize, confirms: Confirms, mandatory: bool) -> Run {
     let (mut pair, properties, body) = (Pair::open(), Properties::new().persistent(), body(size));
-    if let Confirms::On = confirms {
-        pair.call(confirm_class::Select { no_wait: false });
-    }
-    let mut run = move || {
+    let run = move |pair: &mut Pair| {
         for _ in 0..MANY {
             pair.publish(mandatory, &properties, &body);
             let len = pair.client.outbox().len();
@@ -36,8 +33,17 @@ pub(crate) fn publish(size: usize, confirms: Confirms, mandatory: bool) -> Run {
         let len = pair.client.outbox().len();
         pair.client.outbox().consume(len);
     };
-    run();
-    Box::new(run)
+    if let Confirms::On = confirms {
+        pair.call(confirm_class::Select { no_wait: false });
+    }
+    run(&mut pair);
+    if let Confirms::On = confirms {
+        let mut ack = BytesMut::new();
+        write_ack(&mut ack, pair.channel.number(), MANY.into(), true);
+        pair.client_reads(&mut ack);
+        drain_events(&mut pair, MANY);
+    }
+    Box::new(move || run(&mut pair))
 }
 
 /// The client reads the confirms of publishes: one for all, or one for each.
