@@ -78,6 +78,19 @@ impl Assembler {
         self.state = State::Header(origin);
     }
 
+    /// Nobody waits for the deliveries of `consumer` any more, the one under way included.
+    pub(super) fn orphan(&mut self, consumer: Token) {
+        let origin = match &mut self.state {
+            State::Header(origin) | State::Body(Partial { origin, .. }) => origin,
+            State::Idle => return,
+        };
+        if let Origin::Deliver { consumer: waiting, .. } = origin
+            && *waiting == Some(consumer)
+        {
+            *waiting = None;
+        }
+    }
+
     /// Takes a header frame; the message is whole when its body is empty.
     pub(super) fn on_header(
         &mut self,

@@ -199,7 +199,9 @@ impl Channel {
 
     /// Sends `basic.cancel` for a consumer that nobody has, and expects the answer on nobody's behalf.
     pub(super) fn drop_consumer(&mut self, core: &mut Core, consumer_tag: ShortStr, now: Instant) {
-        self.consumers.orphan(consumer_tag.as_bytes());
+        if let Some(consumer) = self.consumers.orphan(consumer_tag.as_bytes()) {
+            self.assembler.orphan(consumer);
+        }
         if self.check_open().is_ok() {
             let expects = Expects::Cancel(consumer_tag.clone());
             core.answer(self.id.number, basic::Cancel { consumer_tag, no_wait: false }, now);

@@ -35,12 +35,10 @@ impl Consumers {
         }
     }
 
-    /// Nobody waits for this consumer's deliveries any more.
-    pub(super) fn orphan(&mut self, tag: &[u8]) {
+    /// Nobody waits for this consumer's deliveries any more; gives the call that started it, if somebody did.
+    pub(super) fn orphan(&mut self, tag: &[u8]) -> Option<Token> {
         self.last = None;
-        if let Some(consumer) = self.by_tag.get_mut(tag) {
-            consumer.token = None;
-        }
+        self.by_tag.get_mut(tag)?.token.take()
     }
 
     /// Forgets a consumer; gives the call that started it, if somebody waits for it.
