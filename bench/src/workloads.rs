@@ -107,6 +107,7 @@ pub(crate) fn ack() -> Run {
         pair.deliveries()
     };
     let run = |pair: &mut Pair, ids: &mut Vec<DeliveryId>| {
+        assert_eq!(ids.len(), MANY as usize);
         for id in ids.drain(..) {
             let settled = pair.client.settle(id, Settle::Ack { multiple: false }, NOW);
             assert!(settled.is_ok());
