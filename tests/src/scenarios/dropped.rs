@@ -66,13 +66,14 @@ pub async fn consume_at_every_poll(server: &Server) {
 pub async fn get_at_every_poll(server: &Server) {
     let channel = server.channel().await;
     let queue = queue_with(&channel, 2).await;
+    drop_when_answered(channel.get(&queue), channel.set_prefetch(0)).await;
+    eventually("the message is back", async || ready(&channel, &queue).await == 2).await;
     for polls in 0..POLLS {
         if drop_after(channel.get(&queue), polls).await {
             break; // the message was dropped with the answer: it stays unacked
         }
         eventually("the message is back", async || ready(&channel, &queue).await == 2).await;
     }
-    drop_when_answered(channel.get(&queue), channel.set_prefetch(0)).await;
     channel.recover().await.unwrap();
     eventually("both are back", async || ready(&channel, &queue).await == 2).await;
     let bodies = drain(&channel, &queue).await;
