@@ -13,6 +13,7 @@ use hopmq_proto::{Engine, Instant};
 
 use super::ledger::{ChannelAt, Fate, Ledger, LinkNo, MessageNo};
 use super::model::Model;
+use super::tally::Tally;
 
 /// A client engine with everything its owner knows of it.
 #[derive(Debug)]
@@ -27,8 +28,8 @@ pub(super) struct Client {
     pub(super) paused: bool,
     /// All events have been polled since anything was done to the engine.
     pub(super) polled: bool,
-    /// It wants no more: what comes is acknowledged, nothing new is begun.
-    pub(super) settling: bool,
+    /// Since when the network is good. What comes is acknowledged from then on, and nothing new is begun.
+    pub(super) good_since: Option<Instant>,
     owed: BTreeMap<Token, Owed>,
     due: BTreeSet<(Instant, Token)>,
     pub(super) channels: BTreeMap<ChannelId, Channel>,
@@ -37,7 +38,7 @@ pub(super) struct Client {
     pub(super) held: Vec<Held>,
     /// Publishes were refused on these channels, and `Writable` has not come since.
     pub(super) refused: BTreeSet<ChannelId>,
-    pub(super) confirmed: u64,
+    pub(super) tally: Tally,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +46,8 @@ pub(super) struct Channel {
     pub(super) at: ChannelAt,
     pub(super) open: bool,
     pub(super) confirms: bool,
+    /// Nothing has been done on it yet.
+    pub(super) fresh: bool,
     /// The tag of the last delivery that came.
     last_tag: u64,
 }
@@ -99,7 +102,7 @@ impl Client {
             ended: None,
             paused: false,
             polled: false,
-            settling: false,
+            good_since: None,
             owed: BTreeMap::new(),
             due: BTreeSet::new(),
             channels: BTreeMap::new(),
@@ -107,7 +110,7 @@ impl Client {
             consumers: BTreeMap::new(),
             held: Vec::new(),
             refused: BTreeSet::new(),
-            confirmed: 0,
+            tally: Tally::default(),
         }
     }
 
@@ -158,7 +161,7 @@ impl Client {
         let number = id.number();
         let incarnation = *self.incarnations.entry(number).and_modify(|last| *last += 1).or_insert(0);
         let at = ChannelAt { link: self.link, number, incarnation };
-        self.channels.insert(id, Channel { at, open: false, confirms: false, last_tag: 0 });
+        self.channels.insert(id, Channel { at, open: false, confirms: false, fresh: true, last_tag: 0 });
     }
 
     pub(super) fn open_channels(&self) -> Vec<ChannelId> {
@@ -195,6 +198,7 @@ impl Client {
                 assert!(!ledger.record(no).to_confirm, "message {no} comes back to nobody's publish");
             }
             Event::ConsumerCancelled { consumer } => {
+                self.tally.cancelled += 1;
                 assert!(self.consumers.remove(&consumer).is_some(), "an unknown consumer is cancelled");
             }
             Event::ChannelClosed { channel, .. } => self.on_channel_closed(channel),
@@ -219,11 +223,13 @@ impl Client {
         assert!(closing, "{id:?} has closed, and nobody told {left:?}");
     }
 
-    fn on_failure(&self, owed: &Owed, error: &CallError, now: Instant) {
+    fn on_failure(&mut self, owed: &Owed, error: &CallError, now: Instant) {
         match error {
             CallError::TimedOut => {
+                self.tally.timeouts += 1;
                 assert!(now >= owed.due, "{owed:?} times out early");
-                assert!(!self.settling, "{owed:?} is not answered on a good network");
+                let good = self.good_since.is_some_and(|since| owed.due > since + Duration::from_secs(2));
+                assert!(!good, "{owed:?} is not answered on a good network");
             }
             CallError::Closed(_) => {}
             error => panic!("{error}"),
@@ -231,7 +237,7 @@ impl Client {
     }
 
     fn on_confirmed(&mut self, no: MessageNo, confirmation: Confirmation, ledger: &mut Ledger) {
-        self.confirmed += 1;
+        self.tally.confirms += 1;
         let record = ledger.record(no);
         let returns = record.mandatory && record.fate == Some(Fate::Unroutable);
         assert!(record.fate.is_some(), "message {no} is confirmed, and the broker does not have it");
@@ -244,7 +250,7 @@ impl Client {
         }
     }
 
-    fn on_returned(&self, returned: &Returned, ledger: &mut Ledger) -> MessageNo {
+    fn on_returned(&mut self, returned: &Returned, ledger: &mut Ledger) -> MessageNo {
         let message = &returned.message;
         let properties = message.properties().unwrap_or_else(|fault| panic!("{fault}"));
         let no = ledger.identify(
@@ -257,6 +263,7 @@ impl Client {
         assert!(record.mandatory && record.fate == Some(Fate::Unroutable), "message {no} comes back");
         assert!(!record.returned, "message {no} comes back twice");
         record.returned = true;
+        self.tally.returned += 1;
         no
     }
 

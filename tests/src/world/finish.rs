@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hopmq_proto::amqp::{ShortStr, basic};
 use hopmq_proto::Engine;
-use hopmq_proto::client::CloseReason;
+use hopmq_proto::amqp::{ShortStr, basic};
+use hopmq_proto::client::{CloseReason, Config};
 
 use super::workload;
 use super::world::{World, close};
@@ -25,7 +25,7 @@ impl World {
             (line.next_act, line.next_fault) = (None, None);
             line.client.engine.set_paused(false, self.now);
             line.client.paused = false;
-            line.client.settling = true;
+            line.client.good_since = Some(self.now);
             self.poll_client(link);
         }
     }
@@ -39,7 +39,8 @@ impl World {
             if done(self) {
                 return;
             }
-            assert!(self.step(), "nothing happens any more, before {what}: {:?}", self.lines);
+            let moved = self.step();
+            assert!(moved || done(self), "nothing happens any more, before {what}");
             assert!(self.now < latest, "it takes too long until {what}: {:?}", self.model.account());
         }
     }
@@ -48,8 +49,9 @@ impl World {
     pub(super) fn deliver_all(&mut self) {
         self.until("all that was sent has arrived", |world| {
             world.lines.iter_mut().all(|line| {
-                let written = line.client.engine.outbox().is_empty() && line.to_broker.next_at().is_none();
-                line.client.ended.is_some() || (written && line.to_client.next_at().is_none())
+                let client = line.client.engine.outbox().is_empty() && line.to_broker.next_at().is_none();
+                let broker = line.to_client.next_at().is_none();
+                if line.client.ended.is_some() { line.connection.is_none() } else { client && broker }
             })
         });
     }
@@ -63,7 +65,7 @@ impl World {
 
     /// A fresh client takes whatever is left in the queues.
     pub(super) fn drain(&mut self) {
-        let link = self.connect();
+        let link = self.connect_with(Config::default());
         self.settle(link);
         self.until("a fresh client logs in", |world| world.lines[link].client.opened);
         for queue in self.model.shared_queues() {
@@ -86,7 +88,7 @@ impl World {
         line.to_broker.heal(self.now);
         line.to_client.heal(self.now);
         (line.next_act, line.next_fault) = (None, None);
-        line.client.settling = true;
+        line.client.good_since = Some(self.now);
     }
 
     /// Everybody closes, and nothing is left.

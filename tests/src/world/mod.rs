@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`run`], [`check`], [`replay`] | a world from its seed; twice, with equal traces; with its trace printed |
 //! | `world`, `line` | the clock, what happens next, and one connection: a client, the broker's end, two pipes |
-//! | `pipe`, `rng`, `trace` | a bad network, the seed's choices, and the hash of everything that happened |
+//! | `pipe`, `rng`, `trace`, `tally` | a bad network, the seed's choices, the hash of everything that happened, and how often what did |
 //! | `config`, `finish` | what a seed sets up, and the liveness that is demanded in the end |
 //! | `client`, `workload`, `ledger` | what clients are owed and hold, what they do, and every message made |
 //! | `model`, `tap` | the second broker, which only checks, and the ears it has |
@@ -29,6 +29,7 @@ mod model;
 mod pipe;
 mod rng;
 mod run;
+mod tally;
 mod tap;
 mod trace;
 mod workload;
@@ -36,4 +37,5 @@ mod workload;
 mod world;
 
 pub use run::{Summary, check, replay, run};
+pub use tally::Tally;
 pub use trace::Lines;

@@ -76,6 +76,9 @@ impl Pipe {
             outbox.consume(before);
             return before;
         }
+        if self.in_flight > self.capacity / 2 {
+            return 0; // as sockets do: no room is told of until it is worth a write
+        }
         while !outbox.is_empty() && self.in_flight < self.capacity {
             let size = self.piece(rng).min(outbox.len()).min(self.capacity - self.in_flight);
             let piece = front(outbox, size);
@@ -94,6 +97,7 @@ impl Pipe {
             Split::Whole | Split::Octets => usize::MAX,
             Split::Small if self.octets < 1200 => rng.between(1, 40) as usize,
             Split::Small => rng.between(1, 8000) as usize,
+            Split::Mixed if self.octets > 1200 => usize::MAX,
             Split::Mixed => match rng.below(4) {
                 0 => 1,
                 1 => rng.between(2, 30) as usize,

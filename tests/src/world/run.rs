@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use super::tally::Tally;
 use super::trace::Lines;
 use super::world::World;
 
@@ -10,34 +11,8 @@ use super::world::World;
 pub struct Summary {
     /// The hash of every event and every byte.
     pub hash: u64,
-    /// How many things happened.
-    pub steps: u64,
-    /// How many messages were made.
-    pub messages: u64,
-    /// How many messages went out to clients.
-    pub deliveries: u64,
-    /// How many publishes were confirmed.
-    pub confirms: u64,
-    /// How many connections there were.
-    pub connections: u64,
-    /// How many of them were lost, rather than closed.
-    pub lost: u64,
-}
-
-impl Summary {
-    /// Both together; the hashes are mixed.
-    #[must_use]
-    pub fn plus(&self, other: &Self) -> Self {
-        Self {
-            hash: self.hash.rotate_left(1) ^ other.hash,
-            steps: self.steps + other.steps,
-            messages: self.messages + other.messages,
-            deliveries: self.deliveries + other.deliveries,
-            confirms: self.confirms + other.confirms,
-            connections: self.connections + other.connections,
-            lost: self.lost + other.lost,
-        }
-    }
+    /// How often what happened.
+    pub tally: Tally,
 }
 
 /// Runs the world of a seed.

@@ -41,14 +41,21 @@ impl<'a> Actor<'a> {
 
     /// Does one thing.
     pub(super) fn act(mut self) {
+        if self.client.paused && self.rng.percent(40) {
+            return self.pause(false);
+        }
         let channels = self.client.open_channels();
         if channels.is_empty() || (channels.len() < 4 && self.rng.percent(8)) {
             return open_channel(self.client, self.now);
         }
         let channel = channels[self.rng.index(channels.len())];
-        if self.queues.len() < 2 && self.rng.percent(60) {
-            let method = self.declare_queue();
-            return call(self.client, channel, method, self.now);
+        let fresh = self.client.channels.get_mut(&channel).map(|channel| std::mem::take(&mut channel.fresh));
+        match self.rng.below(8) {
+            0..=3 if fresh == Some(true) => return self.select(channel),
+            4 if fresh == Some(true) => return self.call(channel, Self::qos),
+            5 if self.client.consumers.is_empty() => return self.call(channel, Self::consume),
+            6..=7 if self.queues.len() < 2 => return self.call(channel, Self::declare_queue),
+            _ => {}
         }
         match self.rng.below(100) {
             0..=37 => self.burst(channel),
@@ -64,13 +71,15 @@ impl<'a> Actor<'a> {
             90 => self.call(channel, Self::seldom),
             91..=92 => self.abandon(),
             93 if self.rng.percent(50) => close_channel(self.client, channel, self.now),
-            94..=95 => {
-                self.client.paused = !self.client.paused;
-                self.client.engine.set_paused(self.client.paused, self.now);
-            }
+            94 => self.pause(true),
             96 => self.give_back(),
             _ => settle_all(self.client, self.rng, self.now),
         }
+    }
+
+    fn pause(&mut self, paused: bool) {
+        self.client.paused = paused;
+        self.client.engine.set_paused(paused, self.now);
     }
 
     fn call(&mut self, channel: ChannelId, method: fn(&mut Self) -> Method) {
@@ -128,6 +137,7 @@ impl<'a> Actor<'a> {
                 }
             }
             Err(PublishError::Full) => {
+                self.client.tally.full += 1;
                 self.client.refused.insert(id);
             }
             Err(PublishError::Command(CommandError::Closed(_) | CommandError::Stale)) => {}
@@ -219,7 +229,7 @@ impl<'a> Actor<'a> {
     }
 
     fn consume(&mut self) -> Method {
-        let consumer_tag = match self.rng.below(60) {
+        let consumer_tag = match self.rng.below(12) {
             0 => ShortStr::from_static("same"),
             _ => ShortStr::empty(),
         };

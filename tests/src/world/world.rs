@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hopmq_proto::amqp::Method;
 use hopmq_proto::broker::{self, Broker, Closed, Peer};
-use hopmq_proto::client::CloseReason;
+use hopmq_proto::client::{CloseReason, Config, Lost};
 use hopmq_proto::{Engine, Instant, Want};
 
 use super::client::{Client, What};
@@ -15,11 +15,15 @@ use super::model::Model;
 use super::pipe::Arrival;
 use super::rng::Rng;
 use super::run::Summary;
+use super::tally::Tally;
+use super::tap::Tap;
 use super::trace::{Lines, Trace};
 use super::workload::{self, Actor};
 
 /// The largest message that a workload makes, with its framing.
 const LARGEST: usize = 150_000;
+/// The length of the frame with `connection.close-ok`.
+const CLOSE_OK_LEN: usize = 12;
 /// More than a world of any seed needs; who needs more is stuck in a circle.
 const STEPS_AT_MOST: u64 = 2_000_000;
 
@@ -36,7 +40,7 @@ pub(super) struct World {
     spare: u64,
     pub(super) acts_left: u64,
     faulty: bool,
-    pub(super) lost: u64,
+    tally: Tally,
 }
 
 /// Something that can happen on a line.
@@ -54,19 +58,19 @@ impl World {
     pub(super) fn new(seed: u64, lines: Option<Lines>) -> Self {
         let mut rng = Rng::new(seed);
         let config = config::broker(&mut rng, seed);
-        let max_broker_outbox = config.max_outbox_bytes;
+        let (max_broker_outbox, ceiling) = (config.max_outbox_bytes, config.max_unacked_per_channel);
         Self {
             now: Instant::from_nanos(rng.below(1 << 40)),
             trace: Trace::new(lines),
             broker: Broker::new(config),
             max_broker_outbox,
             lines: Vec::new(),
-            model: Model::default(),
+            model: Model::new(ceiling),
             ledger: Ledger::default(),
             spare: rng.below(4),
-            acts_left: rng.between(60, 400),
+            acts_left: rng.between(80, 500),
             faulty: rng.percent(85),
-            lost: 0,
+            tally: Tally::default(),
             rng,
         }
     }
@@ -89,20 +93,22 @@ impl World {
     }
 
     fn summary(&self) -> Summary {
+        let lines = self.lines.iter();
+        let tally = lines.fold(self.tally.plus(self.model.tally), |all, line| all.plus(line.client.tally));
+        let (connections, messages) = (self.lines.len() as u64, self.ledger.made() as u64);
         Summary {
             hash: self.trace.hash(),
-            steps: self.trace.steps(),
-            messages: self.ledger.made() as u64,
-            deliveries: self.model.deliveries,
-            confirms: self.lines.iter().map(|line| line.client.confirmed).sum(),
-            connections: self.lines.len() as u64,
-            lost: self.lost,
+            tally: Tally { steps: self.trace.steps(), connections, messages, ..tally },
         }
     }
 
-    pub(super) fn connect(&mut self) -> usize {
-        let link = self.lines.len();
+    fn connect(&mut self) {
         let config = config::client(&mut self.rng);
+        self.connect_with(config);
+    }
+
+    pub(super) fn connect_with(&mut self, config: Config) -> usize {
+        let link = self.lines.len();
         let peer = Peer { loopback: true, name: format!("client {link}") };
         let connection = self.broker.accept(peer, self.now);
         let client = Client::new(link, config, self.now);
@@ -145,8 +151,8 @@ impl World {
         }
         let (link, next) = candidates[self.rng.index(candidates.len())];
         match next {
-            Next::ToBroker => self.to_broker(link),
-            Next::ToClient => self.to_client(link),
+            Next::ToBroker => self.broker_hears(link),
+            Next::ToClient => self.client_hears(link),
             Next::ClientTimeout => self.client_timeout(link),
             Next::BrokerTimeout => self.broker_timeout(link),
             Next::Act => self.act(link),
@@ -190,7 +196,7 @@ impl World {
         all
     }
 
-    fn to_broker(&mut self, link: usize) {
+    fn broker_hears(&mut self, link: usize) {
         match self.lines[link].to_broker.pop() {
             Some(Arrival::Bytes(bytes)) => {
                 self.trace.bytes(self.now, format_args!("broker hears from {link}"), &bytes);
@@ -261,7 +267,7 @@ impl World {
         self.with_broker(link, |connection, _, now| connection.handle_timeout(now));
     }
 
-    fn to_client(&mut self, link: usize) {
+    fn client_hears(&mut self, link: usize) {
         let now = self.now;
         let line = &mut self.lines[link];
         line.client.polled = false;
@@ -305,8 +311,11 @@ impl World {
             self.shutdown();
         }
         let line = &mut self.lines[link];
-        let pause =
-            if self.rng.percent(60) { 5_000 } else { self.rng.pick(&[100_000, 2_000_000, 15_000_000]) };
+        let pause = if self.rng.percent(60) {
+            5_000
+        } else {
+            self.rng.pick(&[10_000, 100_000, 100_000, 1_000_000, 9_000_000])
+        };
         line.next_act = Some(now + Duration::from_micros(self.rng.below(pause)));
         if line.client.ended.is_some() {
             return;
@@ -376,6 +385,7 @@ impl World {
             line.broker_ended = true;
             if matches!(reason, Closed::HeartbeatTimeout | Closed::HandshakeTimeout) {
                 assert!(self.acts_left > 0, "{reason:?} on a good network");
+                self.tally.silent += 1;
                 self.model.end_link(link);
             }
         }
@@ -389,6 +399,16 @@ impl World {
             let Some(mut connection) = self.broker.connection(id) else { continue };
             let outbox = connection.outbox();
             let len = outbox.len();
+            if line.broker_ended {
+                // Behind the last word nothing follows, and what waits in front of it may be dropped.
+                if self.model.expects_close_ok(link) {
+                    let last = tail(outbox, len - CLOSE_OK_LEN);
+                    let said = Tap::of_frames().take(&last);
+                    self.model.sees(link, said, &mut self.ledger);
+                }
+                line.looked_at = len;
+                continue;
+            }
             assert!(len >= line.looked_at, "the broker takes back what it has queued");
             let most = 4 * self.max_broker_outbox + LARGEST + (1 << 17);
             assert!(len <= most, "{len} bytes wait for client {link}");
@@ -471,7 +491,7 @@ impl World {
             self.lines[link].client.on_event(event, &self.model, &mut self.ledger, now);
         }
         let client = &mut self.lines[link].client;
-        if client.settling {
+        if client.good_since.is_some() {
             workload::settle_all(client, &mut self.rng, now);
         }
         client.polled = true;
@@ -479,7 +499,8 @@ impl World {
         if let (Some(reason), Some(_)) =
             (&line.client.ended, line.next_act.take_if(|_| line.client.ended.is_some()))
         {
-            self.lost += u64::from(*reason != CloseReason::Requested);
+            self.tally.lost += u64::from(*reason != CloseReason::Requested);
+            self.tally.silent += u64::from(matches!(reason, CloseReason::Lost(Lost::Heartbeat { .. })));
             if self.spare > 0 && self.acts_left > 0 {
                 self.spare -= 1;
                 self.connect();

@@ -96,11 +96,13 @@ impl Model {
 
     fn refuse(&mut self, link: LinkNo, number: u16, code: u16) {
         if code == NOT_ALLOWED.0 {
+            self.tally.connection_errors += 1;
             self.expect(link, Expected::ConnectionClose { code });
             self.link(link).phase = Phase::Closing;
             self.end_session(link);
             return;
         }
+        self.tally.channel_errors += 1;
         self.expect(link, Expected::ChannelClose { channel: number, code });
         if let Some(Slot::Open(channel)) = self.link(link).channels.insert(number, Slot::Closing) {
             self.end_channels(vec![channel]);

@@ -17,6 +17,7 @@ use hopmq_proto::broker::Broker;
 use self::queue::{Queue, QueueNo};
 use self::topology::{To, Topology};
 use super::ledger::{ChannelAt, LinkNo, MessageNo};
+use super::tally::Tally;
 
 #[derive(Debug, Default)]
 pub(super) struct Model {
@@ -31,7 +32,9 @@ pub(super) struct Model {
     freed: BTreeSet<String>,
     /// What the broker gave out, for clients to be held against.
     handed_out: BTreeMap<(ChannelAt, u64), HandedOut>,
-    pub(super) deliveries: u64,
+    pub(super) tally: Tally,
+    /// How many deliveries a channel may have under way, whatever its prefetch.
+    ceiling: usize,
 }
 
 /// A consumer from its start to its end.
@@ -128,6 +131,10 @@ enum Expected {
 }
 
 impl Model {
+    pub(super) fn new(ceiling: usize) -> Self {
+        Self { ceiling, ..Self::default() }
+    }
+
     pub(super) fn connect(&mut self, link: LinkNo) {
         self.links.insert(link, Link::default());
     }
@@ -278,6 +285,12 @@ impl Model {
                 Phase::Closing | Phase::Ended => {}
             }
         }
+    }
+
+    /// Whether the broker must now answer the close of a connection.
+    pub(super) fn expects_close_ok(&self, link: LinkNo) -> bool {
+        let next = self.links.get(&link).and_then(|link| link.expected.front());
+        matches!(next, Some(Expected::Exactly(0, Method::ConnectionCloseOk(_))))
     }
 
     pub(super) fn open_links(&self) -> usize {

@@ -12,7 +12,7 @@ impl Model {
         match said {
             Said::ProtocolHeader => panic!("the broker says that it speaks no AMQP 0-9-1"),
             Said::Heartbeat | Said::Part => {}
-            Said::Method(number, Method::BasicAck(ack)) => self.sees_confirm(link, number, ack),
+            Said::Method(number, Method::BasicAck(ack)) => self.sees_confirm(link, number, &ack),
             Said::Method(0, method) if self.link(link).phase == Phase::Handshake => match method {
                 Method::ConnectionStart(_) | Method::ConnectionTune(_) => {}
                 Method::ConnectionOpenOk(_) => self.link(link).phase = Phase::Open,
@@ -25,7 +25,7 @@ impl Model {
         }
     }
 
-    fn sees_confirm(&mut self, link: LinkNo, number: u16, ack: basic::Ack) {
+    fn sees_confirm(&mut self, link: LinkNo, number: u16, ack: &basic::Ack) {
         let channel = self.channel(link, number);
         let channel = channel.unwrap_or_else(|| panic!("a confirm on channel {number}, which is not open"));
         let confirms = channel.confirms.as_mut();
@@ -122,6 +122,7 @@ impl Model {
         let Some(consumer) = self.consumers.get_mut(&consumer_no) else { return };
         let (queue, no_ack) = (consumer.queue, consumer.no_ack);
         if !no_ack {
+            assert!(consumed < self.ceiling, "beyond the ceiling of {}", self.ceiling);
             assert!(window == 0 || consumed < window, "beyond the channel's prefetch of {window}");
             let prefetch = usize::from(consumer.prefetch);
             assert!(prefetch == 0 || consumer.unacked < prefetch, "beyond the prefetch of {prefetch}");
@@ -168,7 +169,8 @@ impl Model {
             let consumed = consumer.is_some();
             channel.unacked.insert(tag, Unacked { queue: queue_no, place, message, consumer, consumed });
         }
-        self.deliveries += 1;
+        self.tally.deliveries += 1;
+        self.tally.redelivered += u64::from(handed_out.redelivered);
         let at = self.channel_at(link, number);
         self.handed_out.insert((at, tag), handed_out);
     }
