@@ -1,7 +1,8 @@
 //! `hopmq-bench WORK COUNT SIZE HOST:PORT`: does one piece of work and prints one line of figures.
 //!
 //! WORK is `pub` (no confirms), `confirm` (at most 1000 unconfirmed), `confirm1` (one at a time), `consume` (each acked
-//! on its own) or `consume-auto`.
+//! on its own) or `consume-auto`. It runs on one thread, which is enough for one task and its connection;
+//! `HOPMQ_BENCH_THREADS` sets another number of tokio worker threads.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -28,7 +29,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         size: next("SIZE")?.parse()?,
         uri: format!("amqp://{}", next("HOST:PORT")?),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let threads = std::env::var("HOPMQ_BENCH_THREADS").map_or(Ok(1), |threads| threads.parse())?;
+    let runtime = match threads {
+        1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+        threads => {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?
+        }
+    };
     let (start, cpu_start) = (Instant::now(), cpu_seconds());
     runtime.block_on(run(&job))?;
     let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu_start);
