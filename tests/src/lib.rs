@@ -1,4 +1,4 @@
-//! placeholder
+//! What the tests share: scenarios for both brokers, the seeded world, the bodies of the fuzz targets.
 
 pub mod fuzz;
 pub mod programs;
