@@ -19,7 +19,7 @@ const MAX_FRAMES: usize = 600;
 /// A client, open or in its handshake, among commands, time and whatever the server sends.
 ///
 /// The first octet says how the client starts, and how many octets of the server come at once. Then come steps: an
-/// octet that says what happens, and what it needs of the octets behind it. See [`Run::step`].
+/// octet that says what happens, and what it needs of the octets behind it. See `Run::step`.
 ///
 /// Nothing panics; each token is resolved once, the terminal event comes once and last; what waits has a deadline;
 /// messages and outbox keep within their bounds.

@@ -1,7 +1,7 @@
 //! What a client can see of a broker, written once and run against RabbitMQ and the embedded broker, so that the two
 //! are held to one answer. Where they differ, RabbitMQ is right.
 //!
-//! One file for each noun, one function for each scenario. [`scenarios!`](crate::scenarios) makes tests of them.
+//! One file for each noun, one function for each scenario. [`scenarios!`](crate::scenarios!) makes tests of them.
 
 #![allow(missing_docs, clippy::missing_errors_doc)] // a scenario's name says what it is
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -95,7 +95,7 @@ macro_rules! scenarios {
     };
 }
 
-/// Compares the list in [`scenarios!`](crate::scenarios) with the functions in the files: what is not listed does not run.
+/// Compares the list in [`scenarios!`](crate::scenarios!) with the functions in the files: what is not listed does not run.
 pub fn assert_listed(listed: &[(&str, &[&str])]) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/scenarios");
     for (noun, names) in listed {
