@@ -10,7 +10,8 @@ use hopmq_tests::fuzz;
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 5] = [
+const TARGETS: [(&str, Body); 6] = [
+    ("broker_input", fuzz::broker_input),
     ("client_input", fuzz::client_input),
     ("frame", fuzz::frame),
     ("method", fuzz::method),

@@ -4,12 +4,14 @@
 
 #![allow(clippy::panic, clippy::indexing_slicing)] // a body fails by panicking
 
+mod broker_input;
 mod client_input;
 mod frame;
 mod method;
 mod properties;
 mod table;
 
+pub use broker_input::broker_input;
 pub use client_input::client_input;
 pub use frame::frame;
 pub use method::method;
