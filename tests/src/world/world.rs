@@ -1,8 +1,9 @@
 //! The clock, and what happens next.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hopmq_proto::amqp::Method;
+use hopmq_proto::amqp::{HEARTBEAT_FRAME, Method};
 use hopmq_proto::broker::{self, Broker, Closed, Peer};
 use hopmq_proto::client::{CloseReason, Config, Lost};
 use hopmq_proto::{Engine, Instant, Want};
@@ -22,6 +23,8 @@ use super::workload::{self, Actor};
 
 /// The largest message that a workload makes, with its framing.
 const LARGEST: usize = 150_000;
+/// A heartbeat waits for the end of one chunk at most.
+const HEARTBEAT_WAITS_FOR: usize = LARGEST + (1 << 16);
 /// The length of the frame with `connection.close-ok`.
 const CLOSE_OK_LEN: usize = 12;
 /// More than a world of any seed needs; who needs more is stuck in a circle.
@@ -87,6 +90,7 @@ impl World {
         });
         self.check_writable();
         self.deliver_all();
+        self.check_nobody_is_idle();
         self.drain();
         self.close();
         self.summary()
@@ -163,7 +167,22 @@ impl World {
             self.client_timeout(link);
         }
         self.look_at_client(link);
+        if self.rng.percent(2) {
+            self.check_nobody_is_idle();
+        }
         true
+    }
+
+    /// No message waits for a consumer whose connection has been written all there was, and resumed since.
+    pub(super) fn check_nobody_is_idle(&mut self) {
+        let mut free = BTreeSet::new();
+        for (link, line) in self.lines.iter().enumerate() {
+            if let Some(mut connection) = line.connection.and_then(|id| self.broker.connection(id)) {
+                let resumes = connection.poll_timeout() == Some(Instant::ZERO);
+                free.extend((connection.outbox().is_empty() && !resumes).then_some(link));
+            }
+        }
+        self.model.check_nobody_is_idle(|link| free.contains(&link));
     }
 
     fn possible(&mut self, link: usize) -> Vec<(Instant, Next)> {
@@ -292,7 +311,12 @@ impl World {
     fn client_timeout(&mut self, link: usize) {
         let line = &mut self.lines[link];
         line.client.polled = false;
+        let before = line.client.engine.outbox().len();
         line.client.engine.handle_timeout(self.now);
+        let outbox = line.client.engine.outbox();
+        if before > HEARTBEAT_WAITS_FOR && outbox.len() == before + HEARTBEAT_FRAME.len() {
+            assert_ne!(tail(outbox, before), HEARTBEAT_FRAME, "a heartbeat waits behind {before} bytes");
+        }
     }
 
     fn fault(&mut self, link: usize) {

@@ -287,6 +287,21 @@ impl Model {
         }
     }
 
+    /// No message waits while a consumer could take it. `is_free` tells whether a connection has nothing to write.
+    pub(super) fn check_nobody_is_idle(&self, is_free: impl Fn(LinkNo) -> bool) {
+        for consumer in self.consumers.values().filter(|consumer| is_free(consumer.link)) {
+            let ready = self.queues.get(&consumer.queue).map_or(0, Queue::ready);
+            let channels = self.links.get(&consumer.link).map(|link| &link.channels);
+            let Some(Slot::Open(channel)) = channels.and_then(|all| all.get(&consumer.channel)) else {
+                continue;
+            };
+            let below = |count: usize, limit: u16| limit == 0 || count < usize::from(limit);
+            let window = below(channel.consumed(), channel.window) && channel.consumed() < self.ceiling;
+            let room = consumer.no_ack || (window && below(consumer.unacked, consumer.prefetch));
+            assert!(ready == 0 || !room, "{ready} messages wait, and {consumer:?} has room");
+        }
+    }
+
     /// Whether the broker must now answer the close of a connection.
     pub(super) fn expects_close_ok(&self, link: LinkNo) -> bool {
         let next = self.links.get(&link).and_then(|link| link.expected.front());
