@@ -6,7 +6,7 @@ mod support;
 
 use hopmq_proto::amqp::{Method, Properties, ShortStr, basic, channel};
 use hopmq_proto::client::{ChannelId, CloseReason, DeliveryId, Event, Reply, Settle, SettleError};
-use support::{Client, Sent, channel_close, consume, deliver};
+use support::{Client, Sent, channel_close, consume, content, deliver};
 
 const ACK: Settle = Settle::Ack { multiple: false };
 const ACK_ALL: Settle = Settle::Ack { multiple: true };
@@ -228,6 +228,23 @@ fn a_delivery_that_nobody_takes_is_requeued() {
     let (_, delivery) = client.delivery();
     client.engine.requeue(delivery, client.now);
     assert!(client.is_quiet(), "without acknowledgement there is nothing to requeue");
+}
+
+#[test]
+fn a_consumer_that_is_dropped_in_the_middle_of_a_message_does_not_get_it() {
+    let message = content(1, deliver("c", 1), &Properties::new(), b"body", 2);
+    for cut in 1..message.len() {
+        let mut client = Client::open();
+        let channel = client.channel();
+        client.consumer(channel, "c", false);
+        client.feed(&message[..cut]);
+        client.engine.give_back(Reply::Consumer { channel, consumer_tag: tag("c") }, client.now);
+        client.feed(&message[cut..]);
+        let cancel = basic::Cancel { consumer_tag: tag("c"), no_wait: false };
+        let back = basic::Nack { delivery_tag: 1, multiple: false, requeue: true };
+        assert_eq!(client.sent(), [Sent::method(1, cancel), Sent::method(1, back)], "cut at {cut}");
+        assert_eq!(client.events().len(), 0, "cut at {cut}");
+    }
 }
 
 #[test]

@@ -40,3 +40,12 @@ macro_rules! parts {
 }
 
 parts! { seeds_0 0 seeds_1 1 seeds_2 2 seeds_3 3 seeds_4 4 seeds_5 5 seeds_6 6 seeds_7 7 }
+
+// Seeds that found something. A change of the workload changes what they do, so what they found is also a test of its
+// own with the engine in question.
+
+/// The client delivered a message to a consumer that had been given back while the message came.
+#[test]
+fn a_consumer_is_given_back_in_the_middle_of_a_message() {
+    world::check(148);
+}
