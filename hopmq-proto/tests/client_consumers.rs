@@ -74,7 +74,7 @@ fn trap_30_a_delivery_may_follow_consume_ok_in_one_read() {
     let id = client.channel();
     let token = client.call(id, consume("q"));
     let mut bytes = support::method(1, basic::ConsumeOk { consumer_tag: tag("c") });
-    bytes.unsplit(support::content(1, deliver("c", 1), &Properties::new(), b"x", 9));
+    bytes.unsplit(content(1, deliver("c", 1), &Properties::new(), b"x", 9));
     client.feed(&bytes);
     let events = client.events();
     let [Event::Reply { result: Ok(Reply::Consumer { .. }), .. }, Event::Delivery { consumer, .. }] =
@@ -236,7 +236,7 @@ fn a_consumer_that_is_dropped_in_the_middle_of_a_message_does_not_get_it() {
     for cut in 1..message.len() {
         let mut client = Client::open();
         let channel = client.channel();
-        client.consumer(channel, "c", false);
+        let _ = client.consumer(channel, "c", false);
         client.feed(&message[..cut]);
         client.engine.give_back(Reply::Consumer { channel, consumer_tag: tag("c") }, client.now);
         client.feed(&message[cut..]);
