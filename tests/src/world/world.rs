@@ -162,9 +162,11 @@ impl World {
             Next::Act => self.act(link),
             Next::Fault => self.fault(link),
         }
-        if self.rng.percent(3) {
-            // Calling it early is harmless.
-            self.client_timeout(link);
+        // Calling it early is harmless.
+        match self.rng.below(100) {
+            0..=2 => self.client_timeout(link),
+            3 => self.broker_timeout(link),
+            _ => {}
         }
         self.look_at_client(link);
         if self.rng.percent(2) {
