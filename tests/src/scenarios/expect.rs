@@ -136,9 +136,9 @@ pub async fn drop_after(future: impl IntoFuture, polls: usize) -> bool {
     .await
 }
 
-/// Polls a future once, waits for `answered`, and drops the future without having looked at its answer.
-pub async fn drop_when_answered(future: impl IntoFuture, answered: impl Future) {
-    let mut future = pin!(future.into_future());
-    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_ready())).await;
+/// Sends a call, waits for `answered`, and drops the call without having looked at its answer.
+pub async fn drop_when_answered(call: impl IntoFuture, answered: impl Future) {
+    let call = call.into_future(); // sent here; a poll could take the answer, if it is there already
     answered.await;
+    drop(call);
 }
