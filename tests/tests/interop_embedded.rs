@@ -1,16 +1,17 @@
 //! Every scenario against the embedded broker: over TCP on both of tokio's runtimes, and in memory.
 
+use hopmq_tests::scenarios::boxed::Scenario;
 use hopmq_tests::scenarios::{self, Server};
 
-fn on_current_thread(scenario: impl AsyncFnOnce(&Server)) {
+fn on_current_thread(scenario: Scenario) {
     scenarios::run(&scenarios::current_thread(), Server::embedded, scenario);
 }
 
-fn on_multi_thread(scenario: impl AsyncFnOnce(&Server)) {
+fn on_multi_thread(scenario: Scenario) {
     scenarios::run(&scenarios::multi_thread(), Server::embedded, scenario);
 }
 
-fn in_memory(scenario: impl AsyncFnOnce(&Server)) {
+fn in_memory(scenario: Scenario) {
     scenarios::run(&scenarios::multi_thread(), Server::memory, scenario);
 }
 

@@ -1,9 +1,10 @@
 //! Every scenario against a real RabbitMQ, the one that `HOPMQ_RABBITMQ` names.
 
 use hopmq_tests::programs;
+use hopmq_tests::scenarios::boxed::Scenario;
 use hopmq_tests::scenarios::{self, Server};
 
-fn rabbitmq(scenario: impl AsyncFnOnce(&Server)) {
+fn rabbitmq(scenario: Scenario) {
     scenarios::run(&scenarios::current_thread(), async || Server::rabbitmq(), scenario);
 }
 

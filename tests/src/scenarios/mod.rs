@@ -37,55 +37,88 @@ pub mod routing;
 pub mod settle;
 pub mod violations;
 
+/// Hands the list of all scenarios to a macro, behind what else it is to be given.
+#[macro_export]
+macro_rules! with_scenarios {
+    ($macro:path, $($given:tt)*) => {
+        $macro! { $($given)*
+        backpressure: a_full_outbox_makes_publishers_wait, a_slow_consumer_gets_everything_in_order,
+            as_many_unconfirmed_as_allowed, two_slow_consumers_do_not_block_each_other;
+        bodies: of_every_size, in_small_frames, of_many_channels_at_once, that_share_no_bytes;
+        channels: a_closed_channel_says_why, an_error_ends_one_channel_only, many_at_once, numbers_are_used_again,
+            too_many, used_from_many_tasks;
+        confirms: of_thousands_all_resolve, of_many_tasks, dropped_ones_disturb_nobody, end_with_their_channel,
+            select_twice_is_fine, without_confirms_nothing_is_lost;
+        connections: missing_vhost, server_says_who_it_is, the_first_cause_ends_everything, wrong_password,
+            wrong_user, closing_ends_everything, closing_sends_what_was_published, dropping_all_handles_closes;
+        consumers: cancel_gives_back_what_was_not_taken, duplicate_tag, end_when_the_queue_is_deleted, exclusive,
+            exclusive_refused_while_others_consume, fair_dispatch, in_order, missing_queue, no_ack, of_one_channel,
+            prefetch, prefetch_for_new_consumers_only, round_robin, tags, end_with_their_channel;
+        dropped: calls_in_flight, connect_at_every_poll, consume_at_every_poll, consumers,
+            deliveries_wait_for_their_channel, get_at_every_poll, open_channel_at_every_poll, publishes;
+        exchanges: auto_delete, bind_needs_both_ends, declare_again, default_is_protected, delete_if_unused,
+            delete_missing, inequivalent, internal, passive_missing, predeclared, reserved_names, delete_unbinds,
+            unbind_what_is_not_bound;
+        get: counts, empty, missing_queue, no_ack, redelivered, shares_tags_with_consumers;
+        properties: all_fourteen, bytes_that_are_no_text, every_field_type, headers_deep, headers_too_large, none,
+            expiration_must_be_a_number, user_id_must_be_own;
+        publish: cc_and_bcc, in_order, missing_exchange_ends_the_channel_only, to_exclusive_queue_of_another,
+            unroutable_is_confirmed;
+        qos: global_is_for_the_channel, size_is_not_implemented;
+        queues: auto_delete, auto_delete_waits_for_a_first_consumer, count, delete_if_empty, delete_if_unused,
+            delete_missing, delete_unbinds, delete_with_unacked, exclusive, exclusive_goes_with_its_connection,
+            inequivalent, inequivalent_arguments, last_declared, names, passive_missing, purge, reserved_names,
+            server_named;
+        returns: carry_the_message, identical_messages, mixed_with_routable;
+        routing: alternate_exchange, default_exchange, direct, each_queue_once, exchange_cycle,
+            exchange_to_exchange, fanout, headers_all, headers_any, headers_with_x, topic, unknown_match;
+        settle: ack, ack_all, cancel_keeps_unacked, channel_close_requeues_in_order, connection_loss_requeues,
+            nack_all, recover, reject, requeue_in_position;
+        violations: ack_of_another_channel, ack_twice, ack_zero, ack_zero_multiple_of_nothing, bad_frame_end,
+            body_without_header, flow_is_not_implemented, header_without_method,
+            heartbeat_on_a_channel, immediate, method_amid_content, method_on_unopened_channel,
+            no_connection_before_login, no_wait, open_twice, passive_after_close, protocol_header,
+            recover_without_requeue, return_before_ack, silence_after_channel_close, unknown_tag;
+        }
+    };
+}
+
+macro_rules! boxed {
+    ($($noun:ident: $($name:ident),*;)*) => {
+        /// Every scenario as a plain function, so that it is compiled here, once, and not in every test program.
+        pub mod boxed {
+            use std::future::Future;
+            use std::pin::Pin;
+
+            use super::Server;
+
+            pub type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+            pub type Scenario = for<'a> fn(&'a Server) -> Running<'a>;
+
+            $(pub mod $noun {
+                use super::{Running, Server};
+
+                $(pub fn $name(server: &Server) -> Running<'_> {
+                    Box::pin(crate::scenarios::$noun::$name(server))
+                })*
+            })*
+        }
+    };
+}
+
+with_scenarios! { boxed, }
+
 /// One `#[test]` for each scenario, which is handed to `$run`.
 #[macro_export]
 macro_rules! scenarios {
     ($run:path) => {
-        $crate::scenarios! { $run =>
-            backpressure: a_full_outbox_makes_publishers_wait, a_slow_consumer_gets_everything_in_order,
-                as_many_unconfirmed_as_allowed, two_slow_consumers_do_not_block_each_other;
-            bodies: of_every_size, in_small_frames, of_many_channels_at_once, that_share_no_bytes;
-            channels: a_closed_channel_says_why, an_error_ends_one_channel_only, many_at_once, numbers_are_used_again,
-                too_many, used_from_many_tasks;
-            confirms: of_thousands_all_resolve, of_many_tasks, dropped_ones_disturb_nobody, end_with_their_channel,
-                select_twice_is_fine, without_confirms_nothing_is_lost;
-            connections: missing_vhost, server_says_who_it_is, the_first_cause_ends_everything, wrong_password,
-                wrong_user, closing_ends_everything, closing_sends_what_was_published, dropping_all_handles_closes;
-            consumers: cancel_gives_back_what_was_not_taken, duplicate_tag, end_when_the_queue_is_deleted, exclusive,
-                exclusive_refused_while_others_consume, fair_dispatch, in_order, missing_queue, no_ack, of_one_channel,
-                prefetch, prefetch_for_new_consumers_only, round_robin, tags, end_with_their_channel;
-            dropped: calls_in_flight, connect_at_every_poll, consume_at_every_poll, consumers,
-                deliveries_wait_for_their_channel, get_at_every_poll, open_channel_at_every_poll, publishes;
-            exchanges: auto_delete, bind_needs_both_ends, declare_again, default_is_protected, delete_if_unused,
-                delete_missing, inequivalent, internal, passive_missing, predeclared, reserved_names, delete_unbinds,
-                unbind_what_is_not_bound;
-            get: counts, empty, missing_queue, no_ack, redelivered, shares_tags_with_consumers;
-            properties: all_fourteen, bytes_that_are_no_text, every_field_type, headers_deep, headers_too_large, none,
-                expiration_must_be_a_number, user_id_must_be_own;
-            publish: cc_and_bcc, in_order, missing_exchange_ends_the_channel_only, to_exclusive_queue_of_another,
-                unroutable_is_confirmed;
-            qos: global_is_for_the_channel, size_is_not_implemented;
-            queues: auto_delete, auto_delete_waits_for_a_first_consumer, count, delete_if_empty, delete_if_unused,
-                delete_missing, delete_unbinds, delete_with_unacked, exclusive, exclusive_goes_with_its_connection,
-                inequivalent, inequivalent_arguments, last_declared, names, passive_missing, purge, reserved_names,
-                server_named;
-            returns: carry_the_message, identical_messages, mixed_with_routable;
-            routing: alternate_exchange, default_exchange, direct, each_queue_once, exchange_cycle,
-                exchange_to_exchange, fanout, headers_all, headers_any, headers_with_x, topic, unknown_match;
-            settle: ack, ack_all, cancel_keeps_unacked, channel_close_requeues_in_order, connection_loss_requeues,
-                nack_all, recover, reject, requeue_in_position;
-            violations: ack_of_another_channel, ack_twice, ack_zero, ack_zero_multiple_of_nothing, bad_frame_end,
-                body_without_header, flow_is_not_implemented, header_without_method,
-                heartbeat_on_a_channel, immediate, method_amid_content, method_on_unopened_channel,
-                no_connection_before_login, no_wait, open_twice, passive_after_close, protocol_header,
-                recover_without_requeue, return_before_ack, silence_after_channel_close, unknown_tag;
-        }
+        $crate::with_scenarios! { $crate::scenarios, $run => }
     };
     ($run:path => $($noun:ident: $($name:ident),*;)*) => {
         $(mod $noun {
             $(#[test]
             fn $name() {
-                $run($crate::scenarios::$noun::$name);
+                $run($crate::scenarios::boxed::$noun::$name);
             })*
         })*
         #[test]

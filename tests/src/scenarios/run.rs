@@ -4,12 +4,13 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
 use super::Server;
+use super::boxed::Scenario;
 
 /// How long a scenario may take: a hang is a failure.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Runs a scenario against a server that is started for it, and looks that nothing is left of it.
-pub fn run(runtime: &Runtime, start: impl AsyncFnOnce() -> Server, scenario: impl AsyncFnOnce(&Server)) {
+pub fn run(runtime: &Runtime, start: impl AsyncFnOnce() -> Server, scenario: Scenario) {
     runtime.block_on(async {
         let server = start().await;
         timeout(DEADLINE, scenario(&server)).await.expect("the scenario hangs");
