@@ -18,9 +18,9 @@ pub fn pika_round_trip(uri: &str) {
     assert!(output.status.success() && said.starts_with("pika ok: "), "{said}{}", text(&output.stderr));
 }
 
-/// Runs the quickstart example, against the broker at `uri` where there is one.
-pub fn quickstart(uri: Option<&str>) -> Output {
-    let mut program = Command::new(build_quickstart());
+/// Runs an example of `hopmq-tokio`, against the broker at `uri` where there is one.
+pub fn example(name: &str, uri: Option<&str>) -> Output {
+    let mut program = Command::new(build_example(name));
     program.env_remove("AMQP_URL");
     if let Some(uri) = uri {
         program.env("AMQP_URL", uri);
@@ -28,9 +28,31 @@ pub fn quickstart(uri: Option<&str>) -> Output {
     program.output().unwrap()
 }
 
+/// What each tutorial says, up to what it measures.
+const TUTORIALS: [(&str, &[&str]); 6] = [
+    ("tutorial_1_hello_world", &["sent 'Hello World!'", "received 'Hello World!'"]),
+    ("tutorial_2_work_queues", &["did 'first.'", "did 'second..'", "did 'fifth.....'"]),
+    ("tutorial_3_publish_subscribe", &["on the screen: info: it runs", "in the file: error: it ran"]),
+    ("tutorial_4_routing", &["on the screen: info: it runs again", "in the file: error: it ran"]),
+    ("tutorial_5_topics", &["all: cron.info: a job has begun", "critical: cron.critical: the job has no disk"]),
+    ("tutorial_7_publisher_confirms", &["published 5000 messages, each with a task, in "]),
+];
+
+/// Every tutorial does what it says it does.
+pub fn assert_tutorials(uri: Option<&str>) {
+    for (name, lines) in TUTORIALS {
+        let output = example(name, uri);
+        let said = text(&output.stdout);
+        assert!(output.status.success(), "{name}: {said}{}", text(&output.stderr));
+        for line in lines {
+            assert!(said.lines().any(|said| said.starts_with(line)), "{name}: no \"{line}\" in:\n{said}");
+        }
+    }
+}
+
 /// The quickstart did its job.
 pub fn assert_quickstart(uri: Option<&str>, broker: &str) {
-    let output = quickstart(uri);
+    let output = example("quickstart", uri);
     let (said, complained) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{said}{complained}");
     assert!(complained.is_empty(), "{complained}");
@@ -42,7 +64,7 @@ pub fn assert_quickstart(uri: Option<&str>, broker: &str) {
 
 /// The quickstart ends with one line on standard error that starts like this.
 pub fn assert_quickstart_fails(uri: &str, complaint: &str) {
-    let output = quickstart(Some(uri));
+    let output = example("quickstart", Some(uri));
     let complained = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{complained}");
     assert_eq!((text(&output.stdout), complained.lines().count()), (String::new(), 1), "{complained}");
@@ -54,9 +76,9 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Builds it with the features of the whole workspace, as the tests are, so that most often nothing is left to build.
-fn build_quickstart() -> PathBuf {
+fn build_example(name: &str) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--workspace", "--all-features", "--example", "quickstart"]);
+    cargo.args(["build", "--quiet", "--workspace", "--all-features", "--examples"]);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
@@ -64,6 +86,6 @@ fn build_quickstart() -> PathBuf {
     assert!(built.status.success(), "{}", text(&built.stderr));
     // The tests are in target/PROFILE/deps, the examples in target/PROFILE/examples.
     let tests = std::env::current_exe().unwrap();
-    let program = format!("quickstart{}", std::env::consts::EXE_SUFFIX);
+    let program = format!("{name}{}", std::env::consts::EXE_SUFFIX);
     tests.parent().and_then(Path::parent).unwrap().join("examples").join(program)
 }

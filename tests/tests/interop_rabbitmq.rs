@@ -20,3 +20,8 @@ fn pika_publishes_and_consumes() {
 fn quickstart() {
     programs::assert_quickstart(Some(&scenarios::rabbitmq_uri()), "RabbitMQ ");
 }
+
+#[test]
+fn tutorials() {
+    programs::assert_tutorials(Some(&scenarios::rabbitmq_uri()));
+}

@@ -1,4 +1,4 @@
-//! The quickstart example, as its reader runs it.
+//! The examples, as their readers run them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -47,4 +47,9 @@ fn nobody_answers() {
     let complaint =
         format!("cannot connect to 127.0.0.1:{port}: the server did not complete the handshake in time");
     programs::assert_quickstart_fails(&format!("amqp://127.0.0.1:{port}?connection_timeout=300"), &complaint);
+}
+
+#[test]
+fn tutorials() {
+    programs::assert_tutorials(None);
 }
