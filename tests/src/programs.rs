@@ -34,7 +34,10 @@ const TUTORIALS: [(&str, &[&str]); 6] = [
     ("tutorial_2_work_queues", &["did 'first.'", "did 'second..'", "did 'fifth.....'"]),
     ("tutorial_3_publish_subscribe", &["on the screen: info: it runs", "in the file: error: it ran"]),
     ("tutorial_4_routing", &["on the screen: info: it runs again", "in the file: error: it ran"]),
-    ("tutorial_5_topics", &["all: cron.info: a job has begun", "critical: cron.critical: the job has no disk"]),
+    (
+        "tutorial_5_topics",
+        &["all: cron.info: a job has begun", "critical: cron.critical: the job has no disk"],
+    ),
     ("tutorial_7_publisher_confirms", &["published 5000 messages, each with a task, in "]),
 ];
 
