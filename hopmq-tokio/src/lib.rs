@@ -13,7 +13,16 @@ pub use hopmq::*;
 pub use runtime::{Tokio, TokioClock, TokioTimer};
 pub use tcp::{Stream, TcpAcceptor};
 
-/// The README's examples are compiled and run as documentation tests.
+// The examples in these are compiled and run as documentation tests.
+
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/from-lapin.md")]
+struct FromLapin;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/from-amqprs.md")]
+struct FromAmqprs;
