@@ -4,7 +4,7 @@
 
 mod support;
 
-use hopmq_proto::amqp::{Method, Properties, ShortStr, basic, channel};
+use hopmq_proto::amqp::{FieldTable, FieldValue, Method, Properties, ShortStr, basic, channel};
 use hopmq_proto::client::{ChannelId, CloseReason, DeliveryId, Event, Reply, Settle, SettleError};
 use support::{Client, Sent, channel_close, consume, content, deliver};
 
@@ -257,4 +257,24 @@ fn a_dropped_consumer_without_acknowledgement_sends_nothing_back() {
     client.sent();
     client.say_content(1, deliver("c", 1), &Properties::new(), b"x");
     assert!(client.is_quiet());
+}
+
+/// RabbitMQ closes the connection on a nack of a stream's message, with 540.
+#[test]
+fn what_came_from_a_stream_is_not_put_back() {
+    let mut client = Client::open();
+    let channel = client.channel();
+    let _ = client.consumer(channel, "c", false);
+    let at = |offset: FieldValue| {
+        Properties::new().with_headers(FieldTable::new().with("x-stream-offset", offset))
+    };
+    client.say_content(1, deliver("c", 1), &at(FieldValue::I64(7)), b"x");
+    let (_, delivery) = client.delivery();
+    client.engine.requeue(delivery, client.now);
+    client.engine.give_back(Reply::Consumer { channel, consumer_tag: tag("c") }, client.now);
+    client.say_content(1, deliver("c", 2), &at(FieldValue::I64(8)), b"x");
+    client.say_content(1, deliver("c", 3), &at("no offset".into()), b"x");
+    let cancel = basic::Cancel { consumer_tag: tag("c"), no_wait: false };
+    let back = basic::Nack { delivery_tag: 3, multiple: false, requeue: true };
+    assert_eq!(client.sent(), [Sent::method(1, cancel), Sent::method(1, back)]);
 }

@@ -70,6 +70,14 @@ impl Message {
         Properties::decode(self.properties_bytes())
     }
 
+    /// Whether it was delivered from a stream, where nothing is taken out and nothing can be put back: RabbitMQ closes the
+    /// connection on a nack, with 540. Its mark is a header, which a publisher may have copied; then the broker puts
+    /// the message back when the channel ends.
+    pub(super) fn is_of_stream(&self) -> bool {
+        let headers = self.properties().ok().and_then(|properties| properties.headers);
+        headers.is_some_and(|headers| headers.get("x-stream-offset").is_some_and(|at| at.as_i64().is_some()))
+    }
+
     /// The body.
     #[must_use]
     pub fn body(&self) -> &[u8] {

@@ -528,7 +528,7 @@ impl Channel {
                     let delivery = Delivery { id: id(no_ack, tag), redelivered, message };
                     core.emit(Event::Delivery { consumer, delivery });
                 }
-                None => self.put_back(core, no_ack, tag, now),
+                None => self.put_back(core, no_ack, tag, &message, now),
             },
             Origin::Get { tag, redelivered, message_count } => {
                 let call = self.calls.answered_by_message();
@@ -540,7 +540,7 @@ impl Channel {
                         let reply = Reply::Message { delivery, message_count };
                         core.emit(Event::Reply { token, result: Ok(reply) });
                     }
-                    None => self.put_back(core, no_ack, tag, now),
+                    None => self.put_back(core, no_ack, tag, &message, now),
                 }
             }
             Origin::Return { code, text } => {
@@ -555,9 +555,10 @@ impl Channel {
             }
         }
     }
+
     /// Puts a message that nobody waits for back into its queue.
-    fn put_back(&self, core: &mut Core, no_ack: bool, delivery_tag: u64, now: Instant) {
-        if !no_ack {
+    fn put_back(&self, core: &mut Core, no_ack: bool, delivery_tag: u64, message: &Message, now: Instant) {
+        if !no_ack && !message.is_of_stream() {
             core.answer(self.id.number, basic::Nack { delivery_tag, multiple: false, requeue: true }, now);
         }
     }

@@ -152,9 +152,11 @@ impl Connection {
         }
     }
 
-    /// Puts a delivery back into its queue, if it can still be settled.
+    /// Puts a delivery back into its queue, if it can still be settled. A stream still has it.
     pub fn requeue(&mut self, delivery: Delivery, now: Instant) {
-        if let Some(id) = delivery.id {
+        if let Some(id) = delivery.id
+            && !delivery.message.is_of_stream()
+        {
             // A channel that has ended has put it back already.
             let _ = self.settle(id, Settle::Nack { multiple: false, requeue: true }, now);
         }

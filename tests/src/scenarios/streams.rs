@@ -1,0 +1,84 @@
+//! Streams: consumers that begin anywhere, and take nothing out.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hopmq_tokio::{Channel, Delivery, FieldValue, StreamOffset};
+
+use super::{Server, closes_connection, publish_each};
+
+/// Where in its stream a message is.
+fn offset(delivery: &Delivery) -> i64 {
+    let headers = delivery.properties().unwrap().headers.unwrap();
+    headers.get("x-stream-offset").and_then(FieldValue::as_i64).unwrap()
+}
+
+/// The first message that a consumer gets, which begins there.
+async fn first(channel: &Channel, stream: &str, begin: StreamOffset) -> (i64, String) {
+    let mut consumer = channel.consume(stream).prefetch(10).stream_offset(begin).await.unwrap();
+    let delivery = consumer.next().await.unwrap();
+    let found = (offset(&delivery), String::from_utf8_lossy(delivery.body()).into_owned());
+    delivery.ack().unwrap();
+    consumer.cancel().await.unwrap();
+    found
+}
+
+pub async fn every_offset(server: &Server) {
+    let channel = server.channel().await;
+    let stream = server.name("stream");
+    channel.declare_queue(&stream).stream().await.unwrap();
+    // Each is a chunk of its own, for each is confirmed before the next is published.
+    for n in 0..5 {
+        publish_each(&channel, &stream, [n.to_string()]).await;
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let found = |n: i64| (n, n.to_string());
+    for (begin, n) in [
+        (StreamOffset::First, 0),
+        (StreamOffset::Last, 4),
+        (StreamOffset::Offset(0), 0),
+        (StreamOffset::Offset(3), 3),
+        (StreamOffset::Timestamp(0), 0),
+        (StreamOffset::Timestamp(now - 3600), 0),
+        (StreamOffset::Ago(Duration::from_secs(3600)), 0),
+    ] {
+        assert_eq!(first(&channel, &stream, begin).await, found(n), "{begin:?}");
+    }
+    // What is to come: with the word for it, without a word, and beyond the end.
+    let next = channel.consume(&stream).prefetch(10).stream_offset(StreamOffset::Next).await.unwrap();
+    let unsaid = channel.consume(&stream).prefetch(10).await.unwrap();
+    let ahead = StreamOffset::Timestamp(now + 3600);
+    let ahead = channel.consume(&stream).prefetch(10).stream_offset(ahead).await.unwrap();
+    publish_each(&channel, &stream, ["5"]).await;
+    for mut consumer in [next, unsaid, ahead] {
+        let delivery = consumer.next().await.unwrap();
+        assert_eq!((offset(&delivery), delivery.body()), (5, &b"5"[..]));
+    }
+    assert_eq!(first(&channel, &stream, StreamOffset::First).await, found(0), "nothing was taken out");
+    channel.delete_queue(&stream).await.unwrap();
+}
+
+pub async fn need_a_prefetch(server: &Server) {
+    let channel = server.channel().await;
+    let stream = server.name("stream");
+    channel.declare_queue(&stream).stream().await.unwrap();
+    let other = server.channel().await;
+    let text = format!(
+        "PRECONDITION_FAILED - consumer prefetch count is not set for 'queue '{stream}' in vhost '/''"
+    );
+    closes_connection(other.consume(&stream), 406, &text).await;
+    channel.delete_queue(&stream).await.unwrap();
+}
+
+/// What is old goes, in whole segments.
+pub async fn retention(server: &Server) {
+    let channel = server.channel().await;
+    let stream = server.name("stream");
+    let declare = channel.declare_queue(&stream).stream().max_length_bytes(2000);
+    declare.max_segment_size_bytes(1000).max_age(Duration::from_secs(3600)).await.unwrap();
+    for n in 0..20 {
+        publish_each(&channel, &stream, [format!("{n:0>500}")]).await;
+    }
+    let (offset, _) = first(&channel, &stream, StreamOffset::First).await;
+    assert!(offset > 0, "the first message is gone");
+    channel.delete_queue(&stream).await.unwrap();
+}
