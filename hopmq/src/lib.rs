@@ -16,9 +16,9 @@ pub use broker::Broker;
 pub use bytes::Bytes;
 pub use client::{
     Call, Channel, Confirm, Confirms, ConnectError, ConnectOptions, Connection, Consume, Consumer,
-    ConsumerEnd, DeclareExchange, DeclareQueue, Delivery, Error, ExchangeKind, GotDelivery, NewPublisher,
-    Publish, PublishError, Publisher, Publishing, Queue, Sending, SendingUnconfirmed, Specified, Unspecified,
-    UriError,
+    ConsumerEnd, DeadLetterStrategy, DeclareExchange, DeclareQueue, Delivery, Error, ExchangeKind,
+    GotDelivery, LeaderLocator, NewPublisher, Overflow, Publish, PublishError, Publisher, Publishing, Queue,
+    Sending, SendingUnconfirmed, Specified, StreamOffset, Unspecified, UriError,
 };
 pub use hopmq_proto::Instant;
 pub use hopmq_proto::amqp::{

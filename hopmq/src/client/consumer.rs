@@ -4,16 +4,18 @@ use std::future::{IntoFuture, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_core::Stream;
 use hopmq_proto::amqp::{FieldTable, FieldValue, ShortStr, basic};
 use hopmq_proto::client::{self as proto, Reply, Token};
 
-use super::Error;
+use super::arguments::{age, number};
 use super::call::Call;
 use super::channel::{Channel, ChannelInner, prefetch, short};
 use super::delivery::Delivery;
 use super::shared::ConsumerEnd;
+use super::{Error, arguments};
 
 /// A consumer that is to be started; awaiting it starts it.
 #[derive(Debug, Clone)]
@@ -71,19 +73,70 @@ impl Consume {
         self.set(|consume| consume.exclusive = true)
     }
 
-    /// Sets an argument, such as `x-priority`.
-    pub fn argument(mut self, name: &str, value: impl Into<FieldValue>) -> Self {
-        if let Ok(consume) = &mut self.consume
-            && let Err(error) = consume.arguments.insert(name, value)
-        {
-            self.consume = Err(Error::Argument { argument: "argument", error });
-        }
+    /// Not what this connection has published. RabbitMQ ignores it.
+    pub fn no_local(self) -> Self {
+        self.set(|consume| consume.no_local = true)
+    }
+
+    /// `x-priority`: a consumer of higher priority is served first, for as long as its prefetch lets it. 0 when nothing
+    /// is said. See <https://www.rabbitmq.com/docs/consumer-priority>.
+    pub fn priority(self, priority: i32) -> Self {
+        self.argument("x-priority", priority)
+    }
+
+    /// `x-stream-offset`: where in a stream it begins; at the next message when nothing is said. See
+    /// <https://www.rabbitmq.com/docs/streams#consuming>.
+    ///
+    /// Each delivery has its own offset in the header of this name. A consumer of a stream needs a prefetch, and must
+    /// acknowledge.
+    pub fn stream_offset(self, offset: StreamOffset) -> Self {
+        self.put("x-stream-offset", offset.into_value())
+    }
+
+    /// Sets any argument.
+    pub fn argument(self, name: &str, value: impl Into<FieldValue>) -> Self {
+        self.put(name, Ok(value.into()))
+    }
+
+    fn put(mut self, name: &str, value: Result<FieldValue, Error>) -> Self {
+        arguments::put(&mut self.consume, |consume| &mut consume.arguments, name, value);
         self
     }
 
     /// Sets all arguments, in place of those set before.
     pub fn arguments(self, arguments: FieldTable) -> Self {
         self.set(|consume| consume.arguments = arguments)
+    }
+}
+
+/// Where in a stream a consumer begins. See <https://www.rabbitmq.com/docs/streams#consuming>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamOffset {
+    /// At the oldest message that is kept.
+    First,
+    /// At the newest chunk of messages.
+    Last,
+    /// At the next message that is published.
+    Next,
+    /// At the message with this offset; before the oldest is [`First`](StreamOffset::First), after the newest is
+    /// [`Next`](StreamOffset::Next).
+    Offset(u64),
+    /// At the chunk of messages with this time, in seconds since 1970-01-01 00:00:00 UTC.
+    Timestamp(u64),
+    /// At the chunk of messages this long ago, rounded up to seconds.
+    Ago(Duration),
+}
+
+impl StreamOffset {
+    fn into_value(self) -> Result<FieldValue, Error> {
+        Ok(match self {
+            Self::First => "first".into(),
+            Self::Last => "last".into(),
+            Self::Next => "next".into(),
+            Self::Offset(offset) => return number("x-stream-offset", offset),
+            Self::Timestamp(seconds) => FieldValue::Timestamp(seconds),
+            Self::Ago(time) => age(time).into(),
+        })
     }
 }
 

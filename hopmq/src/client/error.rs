@@ -24,6 +24,12 @@ pub enum Error {
         /// What is wrong with it.
         error: WireError,
     },
+    /// A number or a time is too large for AMQP's 64 bits with a sign; a time is in milliseconds.
+    #[error("{argument} is larger than 64 bits with a sign can say")]
+    TooLarge {
+        /// Which argument.
+        argument: &'static str,
+    },
 }
 
 impl Error {

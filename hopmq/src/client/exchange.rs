@@ -1,11 +1,11 @@
 use std::future::IntoFuture;
 
-use hopmq_proto::amqp::{FieldTable, FieldValue, exchange};
+use hopmq_proto::amqp::{FieldTable, FieldValue, ShortStr, exchange};
 
-use super::Error;
 use super::call::Call;
 use super::channel::{Channel, short};
 use super::queue::{Specified, Unspecified};
+use super::{Error, arguments};
 
 /// How an exchange chooses where messages go. See <https://www.rabbitmq.com/tutorials/amqp-concepts#exchanges>.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,13 +95,31 @@ impl<L> DeclareExchange<L> {
         self.set(|declare| declare.internal = true)
     }
 
-    /// Sets an argument, such as `alternate-exchange`.
+    /// `alternate-exchange`: where messages go that fit no binding. See <https://www.rabbitmq.com/docs/ae>.
+    pub fn alternate_exchange(self, exchange: &str) -> Self {
+        self.argument("alternate-exchange", exchange)
+    }
+
+    /// The exchange holds a message for as many milliseconds as its header `x-delay` says, and then chooses where it goes
+    /// as its kind does. Needs RabbitMQ's plugin `rabbitmq_delayed_message_exchange`.
+    ///
+    /// ```no_run
+    /// # async fn example(channel: hopmq::Channel) -> Result<(), hopmq::Error> {
+    /// use hopmq::ExchangeKind;
+    ///
+    /// channel.declare_exchange("later", &ExchangeKind::Topic).delayed().durable().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn delayed(mut self) -> Self {
+        let Ok(declare) = &mut self.declare else { return self };
+        let kind = std::mem::replace(&mut declare.kind, ShortStr::from_static("x-delayed-message"));
+        self.argument("x-delayed-type", kind)
+    }
+
+    /// Sets any argument.
     pub fn argument(mut self, name: &str, value: impl Into<FieldValue>) -> Self {
-        if let Ok(declare) = &mut self.declare
-            && let Err(error) = declare.arguments.insert(name, value)
-        {
-            self.declare = Err(Error::Argument { argument: "argument", error });
-        }
+        arguments::put(&mut self.declare, |declare| &mut declare.arguments, name, Ok(value.into()));
         self
     }
 

@@ -1,5 +1,6 @@
 //! The client's handles: what a user holds of a connection, and waits on.
 
+mod arguments;
 mod call;
 mod channel;
 mod connection;
@@ -10,12 +11,13 @@ mod exchange;
 mod options;
 mod publisher;
 mod queue;
+mod queue_arguments;
 mod shared;
 
 pub use call::Call;
 pub use channel::Channel;
 pub use connection::Connection;
-pub use consumer::{Consume, Consumer};
+pub use consumer::{Consume, Consumer, StreamOffset};
 pub use delivery::{Delivery, GotDelivery};
 pub use error::{ConnectError, Error, PublishError, UriError};
 pub use exchange::{DeclareExchange, ExchangeKind};
@@ -24,4 +26,5 @@ pub use publisher::{
     Confirm, Confirms, NewPublisher, Publish, Publisher, Publishing, Sending, SendingUnconfirmed,
 };
 pub use queue::{DeclareQueue, Queue, Specified, Unspecified};
+pub use queue_arguments::{DeadLetterStrategy, LeaderLocator, Overflow};
 pub use shared::ConsumerEnd;

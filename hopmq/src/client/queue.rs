@@ -3,9 +3,9 @@ use std::future::IntoFuture;
 use hopmq_proto::amqp::{FieldTable, FieldValue, Method, queue};
 use hopmq_proto::client::Reply;
 
-use super::Error;
 use super::call::Call;
 use super::channel::{Channel, short};
+use super::{Error, arguments};
 
 /// A queue that was declared: what the broker said of it then.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +63,8 @@ pub struct Unspecified(());
 pub struct Specified(());
 
 /// A declaration of a queue. It can be awaited once [`durable`](DeclareQueue::durable),
-/// [`exclusive`](DeclareQueue::exclusive), [`transient`](DeclareQueue::transient) or
-/// [`passive`](DeclareQueue::passive) is said.
+/// [`exclusive`](DeclareQueue::exclusive), [`transient`](DeclareQueue::transient), [`quorum`](DeclareQueue::quorum),
+/// [`stream`](DeclareQueue::stream) or [`passive`](DeclareQueue::passive) is said.
 ///
 /// There is no default on purpose: RabbitMQ 4.3 closes the connection on a queue that is neither durable nor exclusive.
 #[derive(Debug, Clone)]
@@ -104,6 +104,29 @@ impl DeclareQueue {
         self.specify(|_| ())
     }
 
+    /// The queue is replicated, and survives what a majority of its nodes survives. It is always durable, and belongs to
+    /// no connection. See <https://www.rabbitmq.com/docs/quorum-queues>.
+    ///
+    /// ```no_run
+    /// # async fn example(channel: hopmq::Channel) -> Result<(), hopmq::Error> {
+    /// let orders = channel.declare_queue("orders").quorum().delivery_limit(5).dead_letter_exchange("failed");
+    /// orders.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn quorum(self) -> DeclareQueue<Specified> {
+        self.durable().argument("x-queue-type", "quorum")
+    }
+
+    /// The queue is a log: consuming takes nothing out of it, and what is old goes by age or size. It is always durable,
+    /// and belongs to no connection. See <https://www.rabbitmq.com/docs/streams>.
+    ///
+    /// Its consumers need a [prefetch](super::Consume::prefetch), and say
+    /// [where they begin](super::Consume::stream_offset).
+    pub fn stream(self) -> DeclareQueue<Specified> {
+        self.durable().argument("x-queue-type", "stream")
+    }
+
     /// Only look whether the queue is there; otherwise the channel is closed with 404.
     pub fn passive(self) -> DeclareQueue<Specified> {
         self.specify(|declare| declare.passive = true)
@@ -123,13 +146,13 @@ impl<L> DeclareQueue<L> {
         self.set(|declare| declare.auto_delete = true)
     }
 
-    /// Sets an argument, such as `x-max-length`. See <https://www.rabbitmq.com/docs/queues#optional-arguments>.
-    pub fn argument(mut self, name: &str, value: impl Into<FieldValue>) -> Self {
-        if let Ok(declare) = &mut self.declare
-            && let Err(error) = declare.arguments.insert(name, value)
-        {
-            self.declare = Err(Error::Argument { argument: "argument", error });
-        }
+    /// Sets any argument. See <https://www.rabbitmq.com/docs/queues#optional-arguments>.
+    pub fn argument(self, name: &str, value: impl Into<FieldValue>) -> Self {
+        self.put(name, Ok(value.into()))
+    }
+
+    pub(super) fn put(mut self, name: &str, value: Result<FieldValue, Error>) -> Self {
+        arguments::put(&mut self.declare, |declare| &mut declare.arguments, name, value);
         self
     }
 
