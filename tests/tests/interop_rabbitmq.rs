@@ -10,6 +10,10 @@ fn rabbitmq(scenario: Scenario) {
 
 hopmq_tests::scenarios!(crate::rabbitmq);
 
+mod only {
+    hopmq_tests::rabbitmq_scenarios!(crate::rabbitmq);
+}
+
 /// pika itself is right: what it finds in the embedded broker it also finds here.
 #[test]
 fn pika_publishes_and_consumes() {

@@ -1,7 +1,8 @@
 //! What a client can see of a broker, written once and run against RabbitMQ and the embedded broker, so that the two
 //! are held to one answer. Where they differ, RabbitMQ is right.
 //!
-//! One file for each noun, one function for each scenario. [`scenarios!`](crate::scenarios!) makes tests of them.
+//! One file for each noun, one function for each scenario. [`scenarios!`](crate::scenarios!) makes tests of them, and
+//! [`rabbitmq_scenarios!`](crate::rabbitmq_scenarios!) of those that only RabbitMQ can play so far.
 
 #![allow(missing_docs, clippy::missing_errors_doc)] // a scenario's name says what it is
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -19,22 +20,28 @@ pub use raw::{Frame, Raw};
 pub use run::{current_thread, multi_thread, run};
 pub use server::{Server, rabbitmq_uri};
 
+pub mod arguments;
 pub mod backpressure;
 pub mod bodies;
 pub mod channels;
 pub mod confirms;
 pub mod connections;
 pub mod consumers;
+pub mod dead_letters;
 pub mod dropped;
 pub mod exchanges;
 pub mod get;
+pub mod limits;
+pub mod priorities;
 pub mod properties;
 pub mod publish;
 pub mod qos;
 pub mod queues;
+pub mod quorum;
 pub mod returns;
 pub mod routing;
 pub mod settle;
+pub mod streams;
 pub mod violations;
 
 /// Hands the list of all scenarios to a macro, behind what else it is to be given.
@@ -83,10 +90,25 @@ macro_rules! with_scenarios {
     };
 }
 
+/// The same for what the embedded broker cannot do yet.
+#[macro_export]
+macro_rules! with_rabbitmq_scenarios {
+    ($macro:path, $($given:tt)*) => {
+        $macro! { $($given)*
+        arguments: delayed_is_an_exchange_of_a_plugin, of_quorum_queues, of_queues, of_streams, types_of_queues;
+        dead_letters: by_expiry, by_length, by_rejection, with_a_key_of_their_own;
+        limits: bytes, drop_head, queue_expiry, reject_publish, reject_publish_dead_letters;
+        priorities: of_consumers, of_messages, single_active_consumer;
+        quorum: at_least_once, delivery_limit;
+        streams: every_offset, need_a_prefetch, retention;
+        }
+    };
+}
+
 macro_rules! boxed {
-    ($($noun:ident: $($name:ident),*;)*) => {
+    ($module:ident $($noun:ident: $($name:ident),*;)*) => {
         /// Every scenario as a plain function, so that it is compiled here, once, and not in every test program.
-        pub mod boxed {
+        pub mod $module {
             use std::future::Future;
             use std::pin::Pin;
 
@@ -106,19 +128,33 @@ macro_rules! boxed {
     };
 }
 
-with_scenarios! { boxed, }
+with_scenarios! { boxed, boxed }
+with_rabbitmq_scenarios! { boxed, boxed_rabbitmq }
 
 /// One `#[test]` for each scenario, which is handed to `$run`.
 #[macro_export]
 macro_rules! scenarios {
     ($run:path) => {
-        $crate::with_scenarios! { $crate::scenarios, $run => }
+        $crate::with_scenarios! { $crate::scenario_tests, boxed $run => }
     };
-    ($run:path => $($noun:ident: $($name:ident),*;)*) => {
+}
+
+/// One `#[test]` for each scenario that only RabbitMQ can play, which is handed to `$run`.
+#[macro_export]
+macro_rules! rabbitmq_scenarios {
+    ($run:path) => {
+        $crate::with_rabbitmq_scenarios! { $crate::scenario_tests, boxed_rabbitmq $run => }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! scenario_tests {
+    ($boxed:ident $run:path => $($noun:ident: $($name:ident),*;)*) => {
         $(mod $noun {
             $(#[test]
             fn $name() {
-                $run($crate::scenarios::boxed::$noun::$name);
+                $run($crate::scenarios::$boxed::$noun::$name);
             })*
         })*
         #[test]

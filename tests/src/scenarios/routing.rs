@@ -214,7 +214,7 @@ pub async fn alternate_exchange(server: &Server) {
     let last = exchange(server, &channel, ExchangeKind::Fanout).await;
     let first = server.name("exchange");
     let declare = channel.declare_exchange(&first, &ExchangeKind::Direct).transient().auto_delete();
-    declare.argument("alternate-exchange", &*last).await.unwrap();
+    declare.alternate_exchange(&last).await.unwrap();
     let known = bound(&channel, &first, "known", FieldTable::new()).await;
     assert!(!routed(&publisher, &first, "unknown", &Properties::new()).await, "it routes nothing yet");
     let rest = bound(&channel, &last, "", FieldTable::new()).await;
