@@ -292,7 +292,7 @@ fn a_refused_call_changes_nothing() {
         basic::Ack::default().into(),
         channel::Open {}.into(),
         channel::Close::default().into(),
-        tx::Select {}.into(),
+        tx::SelectOk {}.into(),
         queue::DeclareOk::default().into(),
     ];
     for method in not_calls {

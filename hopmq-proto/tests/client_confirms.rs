@@ -7,9 +7,10 @@ mod support;
 use std::time::Duration;
 
 use hopmq_proto::Engine;
-use hopmq_proto::amqp::{Publish, ShortStr, WireError, confirm};
+use hopmq_proto::amqp::{Properties, Publish, ShortStr, WireError, confirm};
 use hopmq_proto::client::{
-    CallError, CommandError, Config, Confirmation, Event, PeerMisbehaved, PublishError,
+    CallError, CommandError, Config, ConfirmFailures, Confirmation, Event, PeerMisbehaved, PublishError,
+    Reply, Token,
 };
 use support::{Client, Sent, TUNE, ack, nack};
 
@@ -203,4 +204,127 @@ fn the_frames_of_a_publish_are_its_method_header_and_body() {
     let frames =
         [Sent::method(1, publish), Sent::Header(1, 4, Default::default()), Sent::Body(1, b"body".to_vec())];
     assert_eq!(client.sent(), frames);
+}
+
+/// The only event: everything is resolved, and so much has failed.
+fn all_confirmed(client: &mut Client, wait: Token) -> ConfirmFailures {
+    match client.reply(wait) {
+        Ok(Reply::Confirmed(failures)) => failures,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn waiting_for_all_waits_for_all_and_not_the_last() {
+    let mut client = Client::open();
+    let id = client.confirming();
+    for _ in 0..4 {
+        let _ = client.publish(id, "q", b"x");
+    }
+    let wait = client.engine.await_confirms(id).unwrap();
+    let _ = client.publish(id, "q", b"behind it");
+    for tag in [4, 3, 1, 5] {
+        client.say(1, ack(tag, false));
+        assert_eq!(client.confirms().len(), 1, "{tag}");
+    }
+    client.say(1, ack(2, false));
+    let events = client.events();
+    assert!(
+        matches!(&events[..], [Event::Confirmed { .. }, Event::Reply { token, .. }] if *token == wait),
+        "{events:?}"
+    );
+    let again = client.engine.await_confirms(id).unwrap();
+    assert_eq!(all_confirmed(&mut client, again), ConfirmFailures::default(), "at once");
+}
+
+#[test]
+fn waiting_for_all_tells_what_failed_since_the_last_time() {
+    let mut client = Client::open();
+    let id = client.confirming();
+    for key in ["q", "q", "!gone", "q", "q"] {
+        let _ = client.publish(id, key, b"x");
+    }
+    client.say(1, nack(2, true));
+    client.say_content(1, support::returned("!gone"), &Properties::new(), b"x");
+    client.say(1, ack(4, true));
+    client.confirms();
+    let waits = [0; 2].map(|_| client.engine.await_confirms(id).unwrap());
+    assert!(client.events().is_empty());
+    client.pass(Duration::from_secs(60));
+    let events = client.events();
+    let told: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Reply { token, result: Ok(Reply::Confirmed(failures)) } => Some((*token, *failures)),
+            _ => None,
+        })
+        .collect();
+    let failed = ConfirmFailures { nacked: 2, returned: 1, lost: 1 };
+    assert_eq!(
+        told,
+        [(waits[0], failed), (waits[1], ConfirmFailures::default())],
+        "each failure is told once"
+    );
+    assert_eq!(failed.count(), 4);
+}
+
+#[test]
+fn who_waits_for_all_is_told_of_the_end_and_may_leave() {
+    let mut client = Client::open();
+    let id = client.confirming();
+    let publish = client.publish(id, "q", b"x");
+    let [one, two] = [0; 2].map(|_| client.engine.await_confirms(id).unwrap());
+    client.engine.abandon(id, one);
+    client.say(1, support::channel_close(404));
+    let events = client.events();
+    let ended = |event: &Event, of: Token| match event {
+        Event::Confirmed { token, result: Err(CallError::Closed(_)) }
+        | Event::Reply { token, result: Err(CallError::Closed(_)) } => *token == of,
+        _ => false,
+    };
+    assert!(ended(&events[0], publish) && ended(&events[1], two), "{events:?}");
+    assert_eq!(events.len(), 3);
+    assert!(matches!(client.engine.await_confirms(id), Err(CommandError::Closed(_))));
+    let plain = client.channel();
+    let wait = client.engine.await_confirms(plain).unwrap();
+    assert_eq!(
+        all_confirmed(&mut client, wait),
+        ConfirmFailures::default(),
+        "without confirms there are none"
+    );
+}
+
+#[test]
+fn only_so_many_may_wait_for_all() {
+    let mut client = Client::open_with(Config { max_calls: 2, ..Config::default() }, TUNE);
+    let id = client.confirming();
+    let _ = client.publish(id, "q", b"x");
+    let first = client.engine.await_confirms(id).unwrap();
+    let _ = client.engine.await_confirms(id).unwrap();
+    client.engine.abandon(id, first);
+    assert!(matches!(client.engine.await_confirms(id), Err(CommandError::TooManyCalls)));
+    client.say(1, ack(1, false));
+    assert_eq!(client.events().len(), 2);
+    let _ = client.engine.await_confirms(id).unwrap();
+}
+
+#[test]
+fn a_publisher_may_allow_itself_less() {
+    let mut client = Client::open();
+    let id = client.confirming();
+    for _ in 0..3 {
+        client.engine.check_unconfirmed(id, 3).unwrap();
+        let _ = client.publish(id, "q", b"x");
+    }
+    assert_eq!(client.engine.check_unconfirmed(id, 3), Err(PublishError::Full));
+    assert_eq!(client.engine.check_unconfirmed(id, 2), Err(PublishError::Full));
+    client.engine.check_unconfirmed(id, 4).unwrap();
+    client.say(1, ack(2, false)); // a hole is room
+    let events = client.events();
+    assert!(matches!(&events[..], [Event::Confirmed { .. }, Event::Writable]), "{events:?}");
+    client.engine.check_unconfirmed(id, 3).unwrap();
+    assert_eq!(client.engine.check_unconfirmed(id, 2), Err(PublishError::Full));
+    client.pass(Duration::from_secs(60));
+    assert!(matches!(client.events().last(), Some(Event::Writable)), "what is lost makes room too");
+    client.engine.check_unconfirmed(id, 1).unwrap();
 }

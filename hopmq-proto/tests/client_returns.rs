@@ -7,8 +7,9 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hopmq_proto::amqp::{FieldTable, Properties, Publish, ReplyCode};
+use hopmq_proto::amqp::{FieldTable, FieldValue, Properties, Publish, ReplyCode};
 use hopmq_proto::client::{CallError, ChannelId, Confirmation, Event, Token};
+use proptest::prelude::*;
 use support::{Client, ack, nack, returned};
 
 /// The server returns a message without properties.
@@ -159,6 +160,175 @@ fn without_confirms_a_return_is_an_event() {
     assert!(matches!(client.event(), Event::Returned { channel, .. } if channel == id));
 }
 
+/// Whether each return that resolved a publish is said to be ambiguous.
+fn ambiguous(client: &mut Client) -> Vec<bool> {
+    let returned = |(_, result)| match result {
+        Ok(Confirmation::Returned(returned)) => Some(returned.ambiguous),
+        _ => None,
+    };
+    client.confirms().into_iter().filter_map(returned).collect()
+}
+
+#[test]
+fn trap_26_only_identical_messages_in_flight_are_ambiguous() {
+    let mut client = Client::open();
+    let id = client.confirming();
+    let script: [(&[&'static str], &[&'static str], &[bool]); 5] = [
+        (&["!a"], &["!a"], &[false]),
+        (&["!a", "!b"], &["!a", "!b"], &[false, false]),
+        (&["!a", "!a"], &["!a"], &[true]),
+        (&["!a", "!b", "!a"], &["!a", "!b", "!a"], &[true, false, false]),
+        (&["!a", "a"], &["!a"], &[false]), // the other one is not mandatory
+    ];
+    let mut tag = 0;
+    for (publishes, returns, expected) in script {
+        for key in publishes {
+            let _ = client.publish(id, key, b"same");
+        }
+        returns.iter().for_each(|key| back(&mut client, key, b"same"));
+        tag += publishes.len() as u64;
+        client.say(1, ack(tag, true));
+        assert_eq!(ambiguous(&mut client), expected, "{publishes:?}");
+    }
+    let _ = client.publish(id, "!a", b"same");
+    client.say(1, ack(tag + 1, false)); // what is confirmed cannot come back any more
+    let _ = client.publish(id, "!a", b"same");
+    back(&mut client, "!a", b"same");
+    client.say(1, ack(tag + 2, false));
+    assert_eq!(ambiguous(&mut client), [false]);
+}
+
+#[test]
+fn trap_26_properties_that_were_written_anew_are_ambiguous_where_they_matter() {
+    let headers = |n: FieldValue| Properties::new().with_headers(FieldTable::new().with("n", n));
+    let mut client = Client::open();
+    let id = client.confirming();
+    for (ours, expected) in [(&[1, 2][..], true), (&[3], false)] {
+        for n in ours {
+            let _ = publish_with(&mut client, id, &headers((*n).into()), b"same");
+        }
+        client.say_content(1, returned("!k"), &headers(FieldValue::from(i64::from(ours[0]))), b"same");
+        client.say(1, ack(0, true));
+        assert_eq!(ambiguous(&mut client), [expected]);
+    }
+}
+
+#[test]
+fn what_timed_out_and_came_back_is_forgotten_with_its_late_confirm() {
+    for confirms in
+        [vec![ack(2, false), ack(1, false)], vec![ack(2, false), ack(1, true)], vec![ack(2, true)]]
+    {
+        let mut client = Client::open();
+        let id = client.confirming();
+        let late = client.publish(id, "!k", b"same");
+        client.pass(Duration::from_secs(30));
+        let _ = client.publish(id, "other", b"");
+        client.pass(Duration::from_secs(30));
+        assert_eq!(client.confirms(), [(late, Err(CallError::TimedOut))]);
+        confirms.into_iter().for_each(|confirm| client.say(1, confirm));
+        client.confirms();
+        let token = client.publish(id, "!k", b"same");
+        back(&mut client, "!k", b"same");
+        client.say(1, ack(3, false));
+        let confirms = client.confirms();
+        assert!(
+            matches!(&confirms[..], [(t, Ok(Confirmation::Returned(r)))] if *t == token && !r.ambiguous),
+            "{confirms:?}"
+        );
+    }
+}
+
+/// A broker as PROTOCOL.md describes RabbitMQ: returns go out in the order of the publishes, each before its own ack;
+/// acks are coalesced and come in any order.
+#[derive(Debug, Clone)]
+struct Told {
+    /// Which of three messages it is, and whether a queue takes it.
+    publishes: Vec<(u8, bool)>,
+    /// How far routing has come when a batch of acks goes out, and which of the routed ones it confirms.
+    acks: Vec<(u8, u16, bool)>,
+}
+
+fn told() -> impl Strategy<Value = Told> {
+    let publishes = prop::collection::vec((0..3u8, any::<bool>()), 1..40);
+    let acks = prop::collection::vec((1..8u8, any::<u16>(), any::<bool>()), 0..40);
+    (publishes, acks).prop_map(|(publishes, acks)| Told { publishes, acks })
+}
+
+/// What became of each publish, as the client says it: whether it came back, and whether that is ambiguous.
+fn hear(told: &Told) -> (Vec<Option<bool>>, Vec<bool>) {
+    const KEYS: [&str; 3] = ["!a", "!b", "!c"];
+    let mut client = Client::open();
+    let id = client.confirming();
+    let tokens: Vec<_> = told
+        .publishes
+        .iter()
+        .map(|(kind, _)| client.publish(id, KEYS[usize::from(*kind)], b"same"))
+        .collect();
+    let (mut routed, mut unconfirmed) = (0, Vec::<usize>::new());
+    let mut doubtful = vec![false; tokens.len()];
+    let mut back_by_then = vec![false; tokens.len()];
+    let end = (u8::MAX, 0, true);
+    for (batch, choice, multiple) in told.acks.iter().copied().chain([end]) {
+        let until = told.publishes.len().min(routed + usize::from(batch));
+        for at in routed..until {
+            unconfirmed.push(at);
+            let (kind, taken) = told.publishes[at];
+            if !taken {
+                let open = unconfirmed.iter().copied().chain(at + 1..tokens.len());
+                let twins = open.filter(|other| told.publishes[*other].0 == kind && !back_by_then[*other]);
+                doubtful[at] = twins.count() > 1;
+                back_by_then[at] = true;
+                back(&mut client, KEYS[usize::from(kind)], b"same");
+            }
+        }
+        routed = until;
+        if unconfirmed.is_empty() {
+            continue;
+        }
+        if multiple {
+            client.say(1, ack(routed as u64, true));
+            unconfirmed.clear();
+        } else {
+            let at = unconfirmed.remove(usize::from(choice) % unconfirmed.len());
+            client.say(1, ack(at as u64 + 1, false));
+        }
+    }
+    let mut fates = vec![None; tokens.len()];
+    for (token, result) in client.confirms() {
+        let at = tokens.iter().position(|t| *t == token).unwrap();
+        fates[at] = match result {
+            Ok(Confirmation::Acked) => None,
+            Ok(Confirmation::Returned(returned)) => Some(returned.ambiguous),
+            other => panic!("{other:?}"),
+        };
+    }
+    (fates, doubtful)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// As many came back as did, of each kind; and unless a return is said to be ambiguous, it is told to the very
+    /// publish that came back.
+    #[test]
+    fn trap_26_a_return_is_of_its_publish_or_said_to_be_ambiguous(told in told()) {
+        let (fates, doubtful) = hear(&told);
+        for kind in 0..3 {
+            let of_kind = || (0..fates.len()).filter(|at| told.publishes[*at].0 == kind);
+            let truth: Vec<_> = of_kind().filter(|at| !told.publishes[*at].1).collect();
+            let heard: Vec<_> = of_kind().filter(|at| fates[*at].is_some()).collect();
+            prop_assert_eq!(heard.len(), truth.len());
+            if heard.iter().all(|at| fates[*at] == Some(false)) {
+                prop_assert_eq!(&heard, &truth);
+            }
+            if truth.iter().all(|at| !doubtful[*at]) {
+                prop_assert_eq!(&heard, &truth);
+                prop_assert!(heard.iter().all(|at| fates[*at] == Some(false)), "nothing was ambiguous");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_nack_after_a_return_is_a_nack() {
     let mut client = Client::open();
@@ -195,6 +365,22 @@ fn a_return_after_the_timeout_is_not_a_later_publishs() {
         client.say(1, ack(4, true));
         assert_eq!(outcomes(&mut client), [(token, None)], "{other:?} took it");
     }
+}
+
+#[test]
+fn a_large_window_of_different_messages_that_all_comes_back_costs_no_square() {
+    let mut client = Client::open();
+    let id = client.confirming();
+    let bodies: Vec<_> = (0..60_000_u32).map(u32::to_be_bytes).collect();
+    for body in &bodies {
+        let _ = client.publish(id, "!k", body);
+        client.sent();
+    }
+    bodies.iter().for_each(|body| back(&mut client, "!k", body));
+    client.say(1, ack(0, true));
+    assert!(
+        outcomes(&mut client).into_iter().zip(&bodies).all(|((_, back), body)| back == Some(body.to_vec()))
+    );
 }
 
 #[test]

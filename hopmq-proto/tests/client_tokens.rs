@@ -35,6 +35,7 @@ fn fair() -> impl Strategy<Value = Op> {
         1 => any::<usize>().prop_map(Op::CloseChannel),
         8 => (at, any::<u8>()).prop_map(|(at, kind)| Op::Call(at, kind)),
         8 => (any::<usize>(), any::<bool>(), len.clone()).prop_map(|(at, m, len)| Op::Publish(at, m, len)),
+        2 => any::<usize>().prop_map(Op::AwaitConfirms),
         2 => (any::<usize>(), any::<u8>()).prop_map(|(at, kind)| Op::Settle(at, kind)),
         2 => any::<usize>().prop_map(Op::Abandon),
         1 => any::<bool>().prop_map(Op::GiveBack),

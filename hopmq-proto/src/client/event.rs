@@ -158,6 +158,8 @@ pub enum Reply {
     Empty,
     /// The channel or connection is closed, as was asked.
     Closed,
+    /// Every publish on the channel is resolved, and these have failed.
+    Confirmed(ConfirmFailures),
     /// Any other `-ok` method.
     Method(Box<Method>),
 }
@@ -183,6 +185,25 @@ pub enum Confirmation {
     Nacked,
     /// It was mandatory and no queue took it, so it came back.
     Returned(Box<Returned>),
+}
+
+/// How many publishes of a channel are not known to be on the server, since this was last asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ConfirmFailures {
+    /// The server could not take them, or a full queue refused them.
+    pub nacked: u64,
+    /// They were mandatory and no queue took them.
+    pub returned: u64,
+    /// No confirm came within `confirm_timeout`: the server may or may not have them.
+    pub lost: u64,
+}
+
+impl ConfirmFailures {
+    /// How many there are, of any kind.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.nacked + self.returned + self.lost
+    }
 }
 
 /// What the two sides agreed on.

@@ -130,6 +130,10 @@ pub struct Returned {
     pub code: ReplyCode,
     /// Why, in the server's words.
     pub text: ShortStr,
+    /// `basic.return` does not say which publish it is of, and another one with the same exchange, routing key,
+    /// properties and body was on its way too: it may be that one which came back. As many of them came back as are
+    /// said to, but not necessarily these. A message with, say, a `message_id` of its own is never ambiguous.
+    pub ambiguous: bool,
     /// The message.
     pub message: Message,
 }

@@ -13,5 +13,7 @@ mod message;
 pub use close::{CloseReason, HandshakeError, HandshakeStep, Lost, PeerMisbehaved, ServerClose};
 pub use config::{Config, Heartbeat};
 pub use connection::{CommandError, Connection, PublishError, Settle, SettleError};
-pub use event::{CallError, ChannelId, Confirmation, DeliveryId, Event, Reply, ServerInfo, Token};
+pub use event::{
+    CallError, ChannelId, ConfirmFailures, Confirmation, DeliveryId, Event, Reply, ServerInfo, Token,
+};
 pub use message::{Delivery, Message, Returned};

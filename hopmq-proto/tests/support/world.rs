@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hopmq_proto::Engine;
 use hopmq_proto::amqp::{
-    FrameKind, Method, Properties, Publish, ShortStr, basic, channel, confirm, connection, queue,
+    FrameKind, Method, Properties, Publish, ShortStr, basic, channel, confirm, connection, queue, tx,
 };
 use hopmq_proto::client::{ChannelId, Config, Connection, DeliveryId, Event, Reply, Settle, Token};
 
@@ -26,6 +26,7 @@ pub enum Op {
     CloseChannel(usize),
     Call(usize, u8),
     Publish(usize, bool, u16),
+    AwaitConfirms(usize),
     Settle(usize, u8),
     Abandon(usize),
     /// From here on replies are given back, or kept.
@@ -161,6 +162,7 @@ impl World {
                     self.engine().publish(id, &publish, &Properties::new(), &body, now).ok().flatten();
                 self.waiting.extend(token.map(|token| (token, None)));
             }
+            Op::AwaitConfirms(at) => self.on_channel(at, |engine, id| engine.await_confirms(id).ok()),
             Op::Settle(at, kind) => self.settle(at, kind),
             Op::Abandon(at) => self.abandon(at),
             Op::GiveBack(give_back) => self.give_back = give_back,
@@ -329,7 +331,7 @@ impl World {
 }
 
 fn call(kind: u8) -> Method {
-    match kind % 10 {
+    match kind % 12 {
         0 | 8 | 9 => confirm::Select { no_wait: false }.into(),
         1 => consume("q").into(),
         2 => basic::Consume { no_ack: true, ..consume("q") }.into(),
@@ -337,6 +339,8 @@ fn call(kind: u8) -> Method {
         4 => basic::Cancel { consumer_tag: ShortStr::from_static("c"), no_wait: false }.into(),
         5 => basic::Qos::default().into(),
         6 => queue::Declare::default().into(),
+        10 => tx::Commit {}.into(),
+        11 => tx::Rollback {}.into(),
         _ => basic::Publish::default().into(), // not a call
     }
 }
@@ -398,6 +402,8 @@ impl Server {
             }
             Method::BasicQos(_) => basic::QosOk {}.into(),
             Method::QueueDeclare(_) => queue::DeclareOk::default().into(),
+            Method::TxCommit(_) => tx::CommitOk {}.into(),
+            Method::TxRollback(_) => tx::RollbackOk {}.into(),
             _ => return None,
         };
         Some(method(channel, answer))

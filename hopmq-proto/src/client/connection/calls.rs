@@ -139,6 +139,9 @@ impl Expects {
             Method::BasicQos(_) => Self::Method((60, 11)),
             Method::BasicRecover(_) => Self::Method((60, 111)),
             Method::ConfirmSelect(m) if !m.no_wait => Self::Method((85, 11)),
+            Method::TxSelect(_) => Self::Method((90, 11)),
+            Method::TxCommit(_) => Self::Method((90, 21)),
+            Method::TxRollback(_) => Self::Method((90, 31)),
             _ => return None,
         })
     }

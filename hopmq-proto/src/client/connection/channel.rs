@@ -5,14 +5,15 @@ use bytes::Bytes;
 
 use super::assembler::{Assembler, Origin, Refusal};
 use super::calls::{Calls, Expects};
-use super::confirms::{Confirms, Fingerprint};
 use super::consumers::Consumers;
-use super::core::{Core, Timer};
+use super::core::{Core, MAX_ANSWERS, Timer};
+use super::held::Held;
+use super::publishing::Publishing;
 use super::{CommandError, PublishError, Settle, SettleError};
 use crate::Instant;
 use crate::amqp::{
-    Arguments, Deliver, Method, Properties, Publish, Reader, ReplyCode, ShortStr, basic, channel, write_ack,
-    write_content, write_publish,
+    Arguments, Deliver, Method, Properties, Publish, Reader, ReplyCode, ShortStr, WireError, basic, channel,
+    write_ack, write_method,
 };
 use crate::client::{
     CallError, ChannelId, CloseReason, Delivery, DeliveryId, Event, Message, PeerMisbehaved, Reply, Returned,
@@ -25,15 +26,12 @@ pub(super) struct Channel {
     id: ChannelId,
     state: State,
     calls: Calls,
-    confirms: Option<Confirms>,
+    publishing: Publishing,
     consumers: Consumers,
     assembler: Assembler,
     /// Deliveries up to here have been settled by a `multiple`.
     settled: u64,
-    /// The server has asked for no content (`channel.flow`).
-    flow_stopped: bool,
-    /// A publish was refused because too many wait for their confirm.
-    refused: bool,
+    held: Held,
 }
 
 #[derive(Debug)]
@@ -60,12 +58,11 @@ impl Channel {
             id,
             state: State::Opening,
             calls: Calls::default(),
-            confirms: None,
+            publishing: Publishing::default(),
             consumers: Consumers::default(),
             assembler: Assembler::default(),
             settled: 0,
-            flow_stopped: false,
-            refused: false,
+            held: Held::default(),
         };
         core.answer(id.number, channel::Open {}, now);
         let token = core.token();
@@ -83,6 +80,28 @@ impl Channel {
 
     // Commands.
 
+    pub(super) fn publish(
+        &mut self,
+        core: &mut Core,
+        publish: &Publish<'_>,
+        properties: &Properties,
+        body: &Bytes,
+        now: Instant,
+    ) -> Result<Option<Token>, PublishError> {
+        self.check_open()?;
+        self.publishing.publish(core, self.id.number, publish, properties, body, now)
+    }
+
+    pub(super) fn check_unconfirmed(&mut self, limit: usize) -> Result<(), PublishError> {
+        self.check_open()?;
+        self.publishing.check_unconfirmed(limit)
+    }
+
+    pub(super) fn await_confirms(&mut self, core: &mut Core) -> Result<Token, CommandError> {
+        self.check_open()?;
+        self.publishing.await_confirms(core)
+    }
+
     pub(super) fn call(
         &mut self,
         core: &mut Core,
@@ -95,12 +114,31 @@ impl Channel {
         }
         let token = core.token();
         let expects = Expects::of(method, token).ok_or(CommandError::NotACall(method.name()))?;
-        core.send(self.id.number, method, now)?;
-        if matches!(method, Method::ConfirmSelect(_)) && self.confirms.is_none() {
-            self.confirms = Some(Confirms::new()); // the server counts from here on
+        self.send(core, method, now)?;
+        match method {
+            Method::ConfirmSelect(_) => self.publishing.start_confirms(),
+            Method::TxCommit(_) => {
+                self.held.on_commit();
+                self.publishing.set_committing(true);
+            }
+            _ => {}
         }
         self.push_call(core, Some(token), expects, now);
         Ok(token)
+    }
+
+    /// Queues a method frame, or holds it back while a commit is not answered. On an error it does neither.
+    fn send(&mut self, core: &mut Core, method: &Method, now: Instant) -> Result<(), WireError> {
+        match self.held.tail() {
+            Some(held) => write_method(held, self.id.number, core.frame_max, method),
+            None => core.send(self.id.number, method, now),
+        }
+    }
+
+    /// The same for a method of fixed arguments, which always fits.
+    fn send_small(&mut self, core: &mut Core, method: impl Into<Method>, now: Instant) {
+        let sent = self.send(core, &method.into(), now);
+        debug_assert!(sent.is_ok(), "a method of fixed arguments fits a frame");
     }
 
     fn push_call(&mut self, core: &mut Core, token: Option<Token>, expects: Expects, now: Instant) {
@@ -118,51 +156,7 @@ impl Channel {
             *waiting = None;
         }
         self.calls.abandon(token);
-    }
-
-    pub(super) fn publish(
-        &mut self,
-        core: &mut Core,
-        publish: &Publish<'_>,
-        properties: &Properties,
-        body: &Bytes,
-        now: Instant,
-    ) -> Result<Option<Token>, PublishError> {
-        self.check_open()?;
-        if self.flow_stopped {
-            self.refused = true;
-            return Err(PublishError::Blocked);
-        }
-        if self.confirms.as_ref().is_some_and(|confirms| confirms.len() >= core.config.max_unconfirmed) {
-            self.refused = true;
-            return Err(PublishError::Full);
-        }
-        let returnable = publish.mandatory && self.confirms.is_some();
-        let mut fingerprint = None;
-        write_content(
-            &mut core.outbox,
-            self.id.number,
-            core.frame_max,
-            |out| write_publish(out, publish),
-            |out| {
-                let start = out.len();
-                properties.encode(out)?;
-                let encoded = out.get(start..).unwrap_or_default();
-                let Publish { exchange, routing_key, .. } = *publish;
-                fingerprint = returnable.then(|| Fingerprint::of(exchange, routing_key, encoded, body));
-                Ok(())
-            },
-            body,
-        )?;
-        core.touch(now);
-        let Some(confirms) = &mut self.confirms else { return Ok(None) };
-        let token = core.token();
-        let is_first = confirms.next_sent_at().is_none();
-        confirms.push(token, fingerprint, now);
-        if is_first && !core.deadlines.is_set(Timer::Confirm(self.id.number)) {
-            core.deadlines.set(Timer::Confirm(self.id.number), now + core.config.confirm_timeout);
-        }
-        Ok(Some(token))
+        self.publishing.abandon(token);
     }
 
     pub(super) fn settle(
@@ -179,16 +173,19 @@ impl Channel {
             return Err(SettleError::AlreadySettled);
         }
         match settle {
-            Settle::Ack { multiple } => {
-                write_ack(core.outbox.tail(), self.id.number, delivery_tag, multiple);
-                core.outbox.end_frame();
-                core.touch(now);
-            }
+            Settle::Ack { multiple } => match self.held.tail() {
+                Some(held) => write_ack(held, self.id.number, delivery_tag, multiple),
+                None => {
+                    write_ack(core.outbox.tail(), self.id.number, delivery_tag, multiple);
+                    core.outbox.end_frame();
+                    core.touch(now);
+                }
+            },
             Settle::Nack { multiple, requeue } => {
-                core.answer(self.id.number, basic::Nack { delivery_tag, multiple, requeue }, now);
+                self.send_small(core, basic::Nack { delivery_tag, multiple, requeue }, now);
             }
             Settle::Reject { requeue } => {
-                core.answer(self.id.number, basic::Reject { delivery_tag, requeue }, now);
+                self.send_small(core, basic::Reject { delivery_tag, requeue }, now);
             }
         }
         if let Settle::Ack { multiple: true } | Settle::Nack { multiple: true, .. } = settle {
@@ -204,7 +201,7 @@ impl Channel {
         }
         if self.check_open().is_ok() {
             let expects = Expects::Cancel(consumer_tag.clone());
-            core.answer(self.id.number, basic::Cancel { consumer_tag, no_wait: false }, now);
+            self.send_small(core, basic::Cancel { consumer_tag, no_wait: false }, now);
             self.push_call(core, None, expects, now);
         }
     }
@@ -239,14 +236,13 @@ impl Channel {
     /// Resolves everything that waits on the channel, for the channel has ended.
     pub(super) fn end(&mut self, core: &mut Core, reason: &Arc<CloseReason>) {
         let number = self.id.number;
+        self.held.clear();
         core.deadlines.clear(Timer::Call(number));
         core.deadlines.clear(Timer::Confirm(number));
         for token in self.calls.drain() {
             core.emit(Event::Reply { token, result: Err(CallError::Closed(reason.clone())) });
         }
-        for token in self.confirms.iter_mut().flat_map(Confirms::drain) {
-            core.emit(Event::Confirmed { token, result: Err(CallError::Closed(reason.clone())) });
-        }
+        self.publishing.end(core, reason);
         match &mut self.state {
             State::Open => core.emit(Event::ChannelClosed { channel: self.id, reason: reason.clone() }),
             State::Closing { token, .. } => {
@@ -276,14 +272,7 @@ impl Channel {
     }
 
     pub(super) fn on_confirm_due(&mut self, core: &mut Core, now: Instant) {
-        let timeout = core.config.confirm_timeout;
-        let Some(confirms) = &mut self.confirms else { return };
-        while let Some(token) = confirms.pop_due(timeout, now) {
-            core.emit(Event::Confirmed { token, result: Err(CallError::TimedOut) });
-        }
-        if let Some(sent_at) = confirms.next_sent_at() {
-            core.deadlines.set(Timer::Confirm(self.id.number), sent_at + timeout);
-        }
+        self.publishing.on_confirm_due(core, self.id.number, now);
     }
 
     // What the server sends.
@@ -307,7 +296,7 @@ impl Channel {
                 }
                 Some((&[0, 60, 0, 80], arguments)) => {
                     let ack = basic::Ack::read(Reader::new(arguments))?;
-                    self.on_confirm(core, ack.delivery_tag, ack.multiple, true)?;
+                    self.publishing.on_confirm(core, self.id.number, &ack.into())?;
                     return Ok(Flow::Continue);
                 }
                 _ => {}
@@ -344,7 +333,7 @@ impl Channel {
         now: Instant,
     ) -> Result<Flow, PeerMisbehaved> {
         match method {
-            Method::BasicNack(nack) => self.on_confirm(core, nack.delivery_tag, nack.multiple, false)?,
+            Method::BasicNack(nack) => self.publishing.on_confirm(core, self.id.number, &nack.into())?,
             Method::BasicReturn(back) => {
                 let origin = Origin::Return { code: ReplyCode(back.reply_code), text: back.reply_text };
                 self.assembler.start(origin, back.exchange.as_bytes(), back.routing_key.as_bytes());
@@ -359,8 +348,7 @@ impl Channel {
             }
             Method::ChannelFlow(flow) => {
                 core.answer(self.id.number, channel::FlowOk { active: flow.active }, now);
-                self.flow_stopped = !flow.active;
-                self.make_writable(core);
+                self.publishing.on_flow(core, flow.active);
             }
             Method::ChannelClose(close) => {
                 core.answer(self.id.number, channel::CloseOk {}, now);
@@ -382,31 +370,6 @@ impl Channel {
             redelivered: deliver.redelivered,
         };
         self.assembler.start(origin, deliver.exchange, deliver.routing_key);
-    }
-
-    fn on_confirm(
-        &mut self,
-        core: &mut Core,
-        tag: u64,
-        multiple: bool,
-        acked: bool,
-    ) -> Result<(), PeerMisbehaved> {
-        let unknown = PeerMisbehaved::UnknownPublish { channel: self.id.number, tag };
-        let Some(confirms) = &mut self.confirms else { return Err(unknown) };
-        let resolve = |token, confirmation| core.emit(Event::Confirmed { token, result: Ok(confirmation) });
-        confirms.on_confirm(tag, multiple, acked, resolve).map_err(|_| unknown)?;
-        self.make_writable(core);
-        Ok(())
-    }
-
-    /// Tells whoever was refused that there is room again, if there is.
-    fn make_writable(&mut self, core: &mut Core) {
-        let full =
-            self.confirms.as_ref().is_some_and(|confirms| confirms.len() >= core.config.max_unconfirmed);
-        if self.refused && !full && !self.flow_stopped {
-            self.refused = false;
-            core.emit(Event::Writable);
-        }
     }
 
     fn on_reply(&mut self, core: &mut Core, method: Method, now: Instant) -> Result<(), PeerMisbehaved> {
@@ -441,6 +404,12 @@ impl Channel {
                 Reply::Method(Box::new(ok.into()))
             }
             (Expects::Get { .. }, _) => Reply::Empty,
+            (_, Method::TxCommitOk(ok)) => {
+                core.release(&self.held.on_commit_ok(), now);
+                self.publishing.set_committing(self.held.is_committing());
+                self.publishing.make_writable(core);
+                Reply::Method(Box::new(ok.into()))
+            }
             (_, method) => Reply::Method(Box::new(method)),
         };
         if let Some(token) = call.token {
@@ -506,7 +475,7 @@ impl Channel {
     ) -> Result<(), PeerMisbehaved> {
         match whole {
             Ok(None) => {}
-            Ok(Some((origin, message))) => self.on_message(core, origin, message, now),
+            Ok(Some((origin, message))) => self.on_message(core, origin, message, now)?,
             Err(Refusal::Unexpected) => {
                 return Err(PeerMisbehaved::UnexpectedFrame { frame, channel: self.id.number });
             }
@@ -520,7 +489,13 @@ impl Channel {
         Ok(())
     }
 
-    fn on_message(&mut self, core: &mut Core, origin: Origin, message: Message, now: Instant) {
+    fn on_message(
+        &mut self,
+        core: &mut Core,
+        origin: Origin,
+        message: Message,
+        now: Instant,
+    ) -> Result<(), PeerMisbehaved> {
         let id = |no_ack: bool, tag| (!no_ack).then_some(DeliveryId { channel: self.id, tag });
         match origin {
             Origin::Deliver { consumer, no_ack, tag, redelivered } => match consumer {
@@ -528,7 +503,7 @@ impl Channel {
                     let delivery = Delivery { id: id(no_ack, tag), redelivered, message };
                     core.emit(Event::Delivery { consumer, delivery });
                 }
-                None => self.put_back(core, no_ack, tag, &message, now),
+                None => self.put_back(core, no_ack, tag, &message, now)?,
             },
             Origin::Get { tag, redelivered, message_count } => {
                 let call = self.calls.answered_by_message();
@@ -540,26 +515,35 @@ impl Channel {
                         let reply = Reply::Message { delivery, message_count };
                         core.emit(Event::Reply { token, result: Ok(reply) });
                     }
-                    None => self.put_back(core, no_ack, tag, &message, now),
+                    None => self.put_back(core, no_ack, tag, &message, now)?,
                 }
             }
             Origin::Return { code, text } => {
-                let returned = Box::new(Returned { code, text, message });
-                let unclaimed = match &mut self.confirms {
-                    Some(confirms) => confirms.on_return(returned),
-                    None => Some(returned),
-                };
-                if let Some(returned) = unclaimed {
+                let returned = Box::new(Returned { code, text, ambiguous: false, message });
+                if let Some(returned) = self.publishing.on_return(returned) {
                     core.emit(Event::Returned { channel: self.id, returned });
                 }
             }
         }
+        Ok(())
     }
 
     /// Puts a message that nobody waits for back into its queue.
-    fn put_back(&self, core: &mut Core, no_ack: bool, delivery_tag: u64, message: &Message, now: Instant) {
+    fn put_back(
+        &mut self,
+        core: &mut Core,
+        no_ack: bool,
+        delivery_tag: u64,
+        message: &Message,
+        now: Instant,
+    ) -> Result<(), PeerMisbehaved> {
         if !no_ack && !message.is_of_stream() {
-            core.answer(self.id.number, basic::Nack { delivery_tag, multiple: false, requeue: true }, now);
+            self.send_small(core, basic::Nack { delivery_tag, multiple: false, requeue: true }, now);
+            // A server that answers no commit must not make us hold back more and more for it.
+            if self.held.len() > MAX_ANSWERS {
+                return Err(PeerMisbehaved::AnswersUnread(self.held.len()));
+            }
         }
+        Ok(())
     }
 }

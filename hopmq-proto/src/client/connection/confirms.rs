@@ -2,8 +2,9 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
+use super::returns::{Fingerprint, Returns};
 use crate::Instant;
-use crate::client::{Confirmation, Returned, Token};
+use crate::client::{ConfirmFailures, Confirmation, Returned, Token};
 
 /// The publishes of one channel that are not confirmed yet, in the order of their tags.
 ///
@@ -13,12 +14,15 @@ pub(super) struct Confirms {
     /// The tag of the front of `window`.
     first: u64,
     window: VecDeque<Unconfirmed>,
+    /// How many in `window` are not resolved.
+    unresolved: usize,
     /// No publish below this tag can still become due.
     due_from: u64,
-    /// The mandatory ones among them, oldest first: what a return can be of.
-    mandatory: VecDeque<Mandatory>,
-    /// The tag that the last return was attributed to.
-    last_returned: u64,
+    returns: Returns,
+    /// Those who wait for everything, oldest first.
+    waits: VecDeque<Wait>,
+    /// What has failed since the last of them was told.
+    failures: ConfirmFailures,
 }
 
 #[derive(Debug)]
@@ -28,38 +32,12 @@ struct Unconfirmed {
     sent_at: Instant,
 }
 
+/// Waits until every publish before `end` is resolved.
 #[derive(Debug)]
-struct Mandatory {
-    tag: u64,
-    fingerprint: Fingerprint,
-    returned: Option<Box<Returned>>,
-}
-
-/// What identifies a message that comes back: `basic.return` carries no tag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fingerprint {
-    /// Exchange, routing key and body.
-    message: u64,
-    /// The encoded properties, which a server may write in another way than we did.
-    properties: u64,
-}
-
-impl Fingerprint {
-    pub(super) fn of(exchange: &[u8], routing_key: &[u8], properties: &[u8], body: &[u8]) -> Self {
-        Self {
-            message: [exchange, routing_key, body].into_iter().fold(0, digest),
-            properties: digest(0, properties),
-        }
-    }
-}
-
-/// A fast hash of no cryptographic worth, eight bytes at a time.
-fn digest(seed: u64, bytes: &[u8]) -> u64 {
-    let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-    let (words, rest) = bytes.as_chunks::<8>();
-    let hash =
-        words.iter().fold(mix(seed, bytes.len() as u64), |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    rest.iter().fold(hash, |hash, octet| mix(hash, u64::from(*octet)))
+struct Wait {
+    end: u64,
+    /// `None` once nobody waits any more.
+    token: Option<Token>,
 }
 
 /// A confirm for a tag that has not been used yet.
@@ -68,45 +46,45 @@ pub(super) struct UnknownTag;
 
 impl Confirms {
     pub(super) fn new() -> Self {
-        Self { first: 1, window: VecDeque::new(), due_from: 1, mandatory: VecDeque::new(), last_returned: 0 }
+        Self {
+            first: 1,
+            window: VecDeque::new(),
+            unresolved: 0,
+            due_from: 1,
+            returns: Returns::default(),
+            waits: VecDeque::new(),
+            failures: ConfirmFailures::default(),
+        }
     }
 
-    /// From the oldest unconfirmed publish to the newest, holes included.
+    /// What is remembered: from the oldest unconfirmed publish to the newest, holes included; or, when these are more,
+    /// the mandatory ones that may still come back.
     pub(super) fn len(&self) -> usize {
-        self.window.len()
+        self.window.len().max(self.returns.len())
+    }
+
+    /// How many publishes wait for their confirm.
+    pub(super) fn unresolved(&self) -> usize {
+        self.unresolved
+    }
+
+    /// The tag of the next publish.
+    fn end(&self) -> u64 {
+        self.first + self.window.len() as u64
     }
 
     /// Counts a publish that has been queued.
     pub(super) fn push(&mut self, token: Token, fingerprint: Option<Fingerprint>, now: Instant) {
-        let tag = self.first + self.window.len() as u64;
-        self.window.push_back(Unconfirmed { token: Some(token), sent_at: now });
         if let Some(fingerprint) = fingerprint {
-            self.mandatory.push_back(Mandatory { tag, fingerprint, returned: None });
+            self.returns.push(self.end(), fingerprint);
         }
+        self.window.push_back(Unconfirmed { token: Some(token), sent_at: now });
+        self.unresolved += 1;
     }
 
-    /// Attributes a return to the oldest publish that it can be of; gives it back when there is none.
-    ///
-    /// Returns come in the order of the publishes, so those behind the last returned one come first. A publish with
-    /// the same properties is preferred, but a server may have written them anew.
+    /// Attributes a return to its publish; gives it back when it is nobody's.
     pub(super) fn on_return(&mut self, returned: Box<Returned>) -> Option<Box<Returned>> {
-        let m = &returned.message;
-        let wanted =
-            Fingerprint::of(m.exchange_bytes(), m.routing_key_bytes(), m.properties_bytes(), m.body());
-        let behind = self.mandatory.partition_point(|m| m.tag <= self.last_returned);
-        let mut order = (behind..self.mandatory.len()).chain(0..behind);
-        let waiting = |at: usize| self.mandatory.get(at).filter(|m| m.returned.is_none());
-        let same = |at: &usize| waiting(*at).is_some_and(|m| m.fingerprint == wanted);
-        let alike = |at: &usize| waiting(*at).is_some_and(|m| m.fingerprint.message == wanted.message);
-        let found = order.clone().find(same).or_else(|| order.find(alike));
-        match found.and_then(|at| self.mandatory.get_mut(at)) {
-            Some(mandatory) => {
-                self.last_returned = mandatory.tag;
-                mandatory.returned = Some(returned);
-                None
-            }
-            None => Some(returned),
-        }
+        self.returns.on_return(returned)
     }
 
     /// Resolves what an ack or nack covers.
@@ -117,7 +95,7 @@ impl Confirms {
         acked: bool,
         mut resolve: impl FnMut(Token, Confirmation),
     ) -> Result<(), UnknownTag> {
-        let end = self.first + self.window.len() as u64;
+        let end = self.end();
         if tag >= end || (tag == 0 && !multiple) {
             return Err(UnknownTag);
         }
@@ -128,8 +106,11 @@ impl Confirms {
                 self.window.pop_front();
                 self.first += 1;
             }
+            self.returns.forget_up_to(last); // of what had timed out
         } else if let Some(at) = tag.checked_sub(self.first).and_then(|at| usize::try_from(at).ok()) {
             self.resolve_at(at, acked, &mut resolve);
+        } else {
+            self.returns.take(tag); // it had timed out; another publish must not get what came back of it
         }
         self.close_holes();
         Ok(())
@@ -137,21 +118,23 @@ impl Confirms {
 
     fn resolve_at(&mut self, at: usize, acked: bool, resolve: &mut impl FnMut(Token, Confirmation)) {
         let tag = self.first + at as u64;
-        let returned = self.take_return(tag); // also when nobody waits: another publish must not get it
+        let returned = self.returns.take(tag); // also when nobody waits: another publish must not get it
         let Some(token) = self.window.get_mut(at).and_then(|unconfirmed| unconfirmed.token.take()) else {
             return;
         };
+        self.unresolved -= 1;
         let confirmation = match returned {
-            Some(returned) if acked => Confirmation::Returned(returned),
-            _ if acked => Confirmation::Acked,
-            _ => Confirmation::Nacked,
+            _ if !acked => {
+                self.failures.nacked += 1;
+                Confirmation::Nacked
+            }
+            Some(returned) => {
+                self.failures.returned += 1;
+                Confirmation::Returned(returned)
+            }
+            None => Confirmation::Acked,
         };
         resolve(token, confirmation);
-    }
-
-    fn take_return(&mut self, tag: u64) -> Option<Box<Returned>> {
-        let at = self.mandatory.binary_search_by_key(&tag, |mandatory| mandatory.tag).ok()?;
-        self.mandatory.remove(at)?.returned
     }
 
     fn close_holes(&mut self) {
@@ -161,10 +144,16 @@ impl Confirms {
         }
     }
 
-    /// The token of a publish that has waited for `timeout`. Its place stays, for a late confirm.
+    /// The token of a publish that has waited for `timeout`. A late confirm of it is understood, and not told.
     pub(super) fn pop_due(&mut self, timeout: Duration, now: Instant) -> Option<Token> {
-        let due = self.next_sent_at()? + timeout <= now;
-        due.then(|| self.next_due().and_then(|unconfirmed| unconfirmed.token.take()))?
+        if self.next_sent_at()? + timeout > now {
+            return None;
+        }
+        let token = self.next_due()?.token.take()?;
+        self.unresolved -= 1;
+        self.failures.lost += 1;
+        self.close_holes();
+        Some(token)
     }
 
     /// When the oldest publish that somebody waits for was sent.
@@ -184,9 +173,44 @@ impl Confirms {
         self.window.get_mut(at)
     }
 
+    // Those who wait for everything.
+
+    /// How many wait until everything is resolved, or have and left.
+    pub(super) fn waits(&self) -> usize {
+        self.waits.len()
+    }
+
+    /// Waits until every publish so far is resolved.
+    pub(super) fn wait(&mut self, token: Token) {
+        self.waits.push_back(Wait { end: self.end(), token: Some(token) });
+    }
+
+    /// Nobody waits under this token any more.
+    pub(super) fn abandon(&mut self, token: Token) {
+        if let Some(wait) = self.waits.iter_mut().find(|wait| wait.token == Some(token)) {
+            wait.token = None;
+        }
+    }
+
+    /// Who has waited, and may be told what has failed.
+    pub(super) fn pop_wait(&mut self) -> Option<(Token, ConfirmFailures)> {
+        while self.waits.front()?.end <= self.first {
+            if let Some(token) = self.waits.pop_front()?.token {
+                return Some((token, core::mem::take(&mut self.failures)));
+            }
+        }
+        None
+    }
+
     /// Forgets all publishes, and gives the tokens to resolve.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Token> {
-        self.mandatory.clear();
+        self.unresolved = 0;
+        self.returns = Returns::default();
         core::mem::take(&mut self.window).into_iter().filter_map(|unconfirmed| unconfirmed.token)
+    }
+
+    /// Forgets who waits for everything, and gives the tokens to resolve.
+    pub(super) fn drain_waits(&mut self) -> impl Iterator<Item = Token> {
+        core::mem::take(&mut self.waits).into_iter().filter_map(|wait| wait.token)
     }
 }

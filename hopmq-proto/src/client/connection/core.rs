@@ -8,7 +8,7 @@ use crate::client::{CloseReason, Config, Event, Lost, PeerMisbehaved, Token};
 use crate::{Deadlines, Instant, Outbox};
 
 /// How many bytes of answers may wait for the server to read them.
-const MAX_ANSWERS: usize = 4 << 20;
+pub(super) const MAX_ANSWERS: usize = 4 << 20;
 
 /// What can become due. Where two are due at once, the order here is the order they fire in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +103,15 @@ impl Core {
             self.touch(now);
         }
         result
+    }
+
+    /// Queues frames that were held back.
+    pub(super) fn release(&mut self, frames: &[u8], now: Instant) {
+        if !frames.is_empty() {
+            self.outbox.tail().extend_from_slice(frames);
+            self.outbox.end_frame();
+            self.touch(now);
+        }
     }
 
     /// Queues a method frame of fixed arguments, which always fits.

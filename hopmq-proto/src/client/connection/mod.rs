@@ -9,7 +9,10 @@ mod consumers;
 mod core;
 mod error;
 mod handshake;
+mod held;
 mod open;
+mod publishing;
+mod returns;
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -104,9 +107,11 @@ impl Connection {
     }
 
     /// Sends a method that the server answers: declare, bind, purge, delete, qos, consume, cancel, get, recover,
-    /// confirm.select.
+    /// confirm.select, tx.select, tx.commit, tx.rollback.
     ///
-    /// Calls can be sent without waiting for the replies of earlier ones; replies come in order.
+    /// Calls can be sent without waiting for the replies of earlier ones; replies come in order. Only behind a
+    /// tx.commit the protocol demands to wait: until it is answered, what follows on its channel is held back here, and
+    /// publishes are refused.
     ///
     /// # Errors
     ///
@@ -148,7 +153,7 @@ impl Connection {
                 }
             }
             Reply::Message { delivery, .. } => self.requeue(*delivery, now),
-            Reply::Empty | Reply::Closed | Reply::Method(_) => {}
+            Reply::Empty | Reply::Closed | Reply::Confirmed(_) | Reply::Method(_) => {}
         }
     }
 
@@ -178,6 +183,28 @@ impl Connection {
     ) -> Result<Option<Token>, PublishError> {
         let (open, core) = self.open()?;
         open.publish(core, channel, publish, properties, body, now)
+    }
+
+    /// Refuses, as [`publish`](Connection::publish) would, when `limit` or more publishes on a channel wait for their
+    /// confirm: for a publisher that is to have fewer under way than `max_unconfirmed`.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Full`], and [`Event::Writable`] follows; or when the channel is not open.
+    pub fn check_unconfirmed(&mut self, channel: ChannelId, limit: usize) -> Result<(), PublishError> {
+        let (open, _) = self.open()?;
+        open.by_id(channel)?.check_unconfirmed(limit)
+    }
+
+    /// Waits until every publish on a channel so far is resolved: [`Reply::Confirmed`] says how many have failed since
+    /// this was last answered, also of those that were resolved before. It takes `confirm_timeout` at most.
+    ///
+    /// # Errors
+    ///
+    /// When the channel is not open, or too many wait already.
+    pub fn await_confirms(&mut self, channel: ChannelId) -> Result<Token, CommandError> {
+        let (open, core) = self.open()?;
+        open.by_id(channel)?.await_confirms(core)
     }
 
     /// Settles a delivery.

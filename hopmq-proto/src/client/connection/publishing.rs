@@ -1,0 +1,209 @@
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+
+use super::confirms::Confirms;
+use super::core::{Core, Timer};
+use super::returns::Fingerprint;
+use super::{CommandError, PublishError};
+use crate::Instant;
+use crate::amqp::{Properties, Publish, basic, write_content, write_publish};
+use crate::client::{CallError, CloseReason, ConfirmFailures, Event, PeerMisbehaved, Reply, Returned, Token};
+
+/// The publishes of one channel: whether there is room for another one, and what became of those before.
+#[derive(Debug, Default)]
+pub(super) struct Publishing {
+    /// `None` without `confirm.select`.
+    confirms: Option<Confirms>,
+    /// The server has asked for no content (`channel.flow`).
+    stopped: bool,
+    /// A commit is not answered.
+    committing: bool,
+    /// Publishes were refused, and one of them would be accepted with fewer than so many unconfirmed.
+    refused_at: Option<usize>,
+}
+
+/// What a server says of publishes: `basic.ack` or `basic.nack`.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    tag: u64,
+    multiple: bool,
+    acked: bool,
+}
+
+impl From<basic::Ack> for Verdict {
+    fn from(ack: basic::Ack) -> Self {
+        Self { tag: ack.delivery_tag, multiple: ack.multiple, acked: true }
+    }
+}
+
+impl From<basic::Nack> for Verdict {
+    fn from(nack: basic::Nack) -> Self {
+        Self { tag: nack.delivery_tag, multiple: nack.multiple, acked: false }
+    }
+}
+
+impl Publishing {
+    /// `confirm.select` is sent: the server counts from here on.
+    pub(super) fn start_confirms(&mut self) {
+        self.confirms.get_or_insert_with(Confirms::new);
+    }
+
+    pub(super) fn set_committing(&mut self, committing: bool) {
+        self.committing = committing;
+    }
+
+    // Commands, on an open channel.
+
+    pub(super) fn publish(
+        &mut self,
+        core: &mut Core,
+        channel: u16,
+        publish: &Publish<'_>,
+        properties: &Properties,
+        body: &Bytes,
+        now: Instant,
+    ) -> Result<Option<Token>, PublishError> {
+        if self.stopped || self.committing {
+            self.refused_at = Some(usize::MAX);
+            return Err(PublishError::Blocked);
+        }
+        if self.confirms.as_ref().is_some_and(|confirms| confirms.len() >= core.config.max_unconfirmed) {
+            self.refused_at = Some(usize::MAX);
+            return Err(PublishError::Full);
+        }
+        let returnable = publish.mandatory && self.confirms.is_some();
+        let mut fingerprint = None;
+        write_content(
+            &mut core.outbox,
+            channel,
+            core.frame_max,
+            |out| write_publish(out, publish),
+            |out| {
+                let start = out.len();
+                properties.encode(out)?;
+                let encoded = out.get(start..).unwrap_or_default();
+                let Publish { exchange, routing_key, .. } = *publish;
+                fingerprint = returnable.then(|| Fingerprint::of(exchange, routing_key, encoded, body));
+                Ok(())
+            },
+            body,
+        )?;
+        core.touch(now);
+        let Some(confirms) = &mut self.confirms else { return Ok(None) };
+        let token = core.token();
+        let is_first = confirms.next_sent_at().is_none();
+        confirms.push(token, fingerprint, now);
+        if is_first && !core.deadlines.is_set(Timer::Confirm(channel)) {
+            core.deadlines.set(Timer::Confirm(channel), now + core.config.confirm_timeout);
+        }
+        Ok(Some(token))
+    }
+
+    pub(super) fn check_unconfirmed(&mut self, limit: usize) -> Result<(), PublishError> {
+        if self.confirms.as_ref().is_some_and(|confirms| confirms.unresolved() >= limit) {
+            self.refused_at = self.refused_at.max(Some(limit));
+            return Err(PublishError::Full);
+        }
+        Ok(())
+    }
+
+    pub(super) fn await_confirms(&mut self, core: &mut Core) -> Result<Token, CommandError> {
+        let waits = self.confirms.as_ref().map_or(0, Confirms::waits);
+        if waits >= core.config.max_calls {
+            return Err(CommandError::TooManyCalls);
+        }
+        let token = core.token();
+        match &mut self.confirms {
+            Some(confirms) => confirms.wait(token),
+            None => {
+                let nothing = Reply::Confirmed(ConfirmFailures::default());
+                core.emit(Event::Reply { token, result: Ok(nothing) });
+            }
+        }
+        self.answer_waits(core);
+        Ok(token)
+    }
+
+    pub(super) fn abandon(&mut self, token: Token) {
+        if let Some(confirms) = &mut self.confirms {
+            confirms.abandon(token);
+        }
+    }
+
+    // What happens to them.
+
+    pub(super) fn on_confirm(
+        &mut self,
+        core: &mut Core,
+        channel: u16,
+        verdict: &Verdict,
+    ) -> Result<(), PeerMisbehaved> {
+        let Verdict { tag, multiple, acked } = *verdict;
+        let unknown = PeerMisbehaved::UnknownPublish { channel, tag };
+        let Some(confirms) = &mut self.confirms else { return Err(unknown) };
+        let resolve = |token, confirmation| core.emit(Event::Confirmed { token, result: Ok(confirmation) });
+        confirms.on_confirm(tag, multiple, acked, resolve).map_err(|_| unknown)?;
+        self.answer_waits(core);
+        self.make_writable(core);
+        Ok(())
+    }
+
+    /// Attributes a return to its publish; gives it back when it is nobody's.
+    pub(super) fn on_return(&mut self, returned: Box<Returned>) -> Option<Box<Returned>> {
+        match &mut self.confirms {
+            Some(confirms) => confirms.on_return(returned),
+            None => Some(returned),
+        }
+    }
+
+    pub(super) fn on_flow(&mut self, core: &mut Core, active: bool) {
+        self.stopped = !active;
+        self.make_writable(core);
+    }
+
+    pub(super) fn on_confirm_due(&mut self, core: &mut Core, channel: u16, now: Instant) {
+        let timeout = core.config.confirm_timeout;
+        let Some(confirms) = &mut self.confirms else { return };
+        while let Some(token) = confirms.pop_due(timeout, now) {
+            core.emit(Event::Confirmed { token, result: Err(CallError::TimedOut) });
+        }
+        if let Some(sent_at) = confirms.next_sent_at() {
+            core.deadlines.set(Timer::Confirm(channel), sent_at + timeout);
+        }
+        self.answer_waits(core);
+        self.make_writable(core);
+    }
+
+    /// The channel has ended.
+    pub(super) fn end(&mut self, core: &mut Core, reason: &Arc<CloseReason>) {
+        let Some(confirms) = &mut self.confirms else { return };
+        for token in confirms.drain() {
+            core.emit(Event::Confirmed { token, result: Err(CallError::Closed(reason.clone())) });
+        }
+        for token in confirms.drain_waits() {
+            core.emit(Event::Reply { token, result: Err(CallError::Closed(reason.clone())) });
+        }
+    }
+
+    /// Tells those who wait for all confirms, if all have come.
+    fn answer_waits(&mut self, core: &mut Core) {
+        let Some(confirms) = &mut self.confirms else { return };
+        while let Some((token, failures)) = confirms.pop_wait() {
+            core.emit(Event::Reply { token, result: Ok(Reply::Confirmed(failures)) });
+        }
+    }
+
+    /// Tells whoever was refused that there is room again, if there is.
+    pub(super) fn make_writable(&mut self, core: &mut Core) {
+        let Some(limit) = self.refused_at else { return };
+        let (len, unresolved) =
+            self.confirms.as_ref().map_or((0, 0), |confirms| (confirms.len(), confirms.unresolved()));
+        let has_room = unresolved < limit && len < core.config.max_unconfirmed;
+        if has_room && !self.stopped && !self.committing {
+            self.refused_at = None;
+            core.emit(Event::Writable);
+        }
+    }
+}
