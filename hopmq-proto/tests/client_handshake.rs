@@ -76,6 +76,19 @@ fn every_capability_is_announced() {
 }
 
 #[test]
+fn the_user_adds_to_what_the_client_says_of_itself() {
+    let ours = FieldTable::new().with("product", "orders").with("zone", 7_i32).with("capabilities", "none");
+    let mut client = Client::new(Config { client_properties: ours, ..Config::default() });
+    client.say(0, start("PLAIN"));
+    let [_, Sent::Method(0, Method::ConnectionStartOk(ok))] = &client.sent()[..] else { panic!() };
+    let said = |name: &str| ok.client_properties.get(name);
+    assert_eq!(said("product").and_then(FieldValue::as_str), Some("orders"));
+    assert_eq!(said("platform").and_then(FieldValue::as_str), Some("Rust"));
+    assert_eq!(said("zone"), Some(&FieldValue::I32(7)));
+    assert!(matches!(said("capabilities"), Some(FieldValue::Table(_))), "what it can do it knows best");
+}
+
+#[test]
 fn three_frames_each_way_open_the_connection() {
     let mut client = Client::new(Config { virtual_host: ShortStr::from_static("v"), ..Config::default() });
     assert_eq!(client.sent(), [Sent::Greeting]);

@@ -75,17 +75,23 @@ impl Credentials {
         }
     }
 
-    /// The mechanism to use out of a server's list, separated by spaces.
+    /// The first of the `preferred` mechanisms that the server offers and that fits, with its initial response.
+    ///
+    /// Without a preference: PLAIN or AMQPLAIN for a password, EXTERNAL for nothing. `offered` is the server's list,
+    /// separated by spaces.
     #[must_use]
-    pub fn choose(&self, mechanisms: &[u8]) -> Option<Mechanism> {
+    pub fn choose(&self, preferred: &[Mechanism], offered: &[u8]) -> Option<(Mechanism, Secret)> {
         let fitting: &[Mechanism] = match self {
+            _ if !preferred.is_empty() => preferred,
             Self::Password { .. } => &[Mechanism::Plain, Mechanism::AmqPlain],
             Self::External => &[Mechanism::External],
         };
-        fitting.iter().copied().find(|mechanism| mechanism.is_offered(mechanisms))
+        let offered = fitting.iter().filter(|mechanism| mechanism.is_offered(offered));
+        offered.copied().find_map(|mechanism| Some((mechanism, self.response(mechanism)?)))
     }
 
-    /// The initial response, or `None` when the mechanism does not fit these credentials: PLAIN can carry no NUL.
+    /// The initial response, or `None` when the mechanism does not fit these credentials: PLAIN can carry no NUL, and
+    /// only EXTERNAL needs no password.
     #[must_use]
     pub fn response(&self, mechanism: Mechanism) -> Option<Secret> {
         let mut out = BytesMut::new();
@@ -104,8 +110,8 @@ impl Credentials {
                     FieldTable::new().with("LOGIN", user.clone()).with("PASSWORD", password.expose().clone());
                 write_entries(&mut Writer::new(&mut out), &table, 1);
             }
-            (Mechanism::External, Self::External) => {}
-            _ => return None,
+            (Mechanism::External, _) => {}
+            (Mechanism::Plain | Mechanism::AmqPlain, Self::External) => return None,
         }
         LongStr::new(out.freeze()).ok().map(Secret::new)
     }

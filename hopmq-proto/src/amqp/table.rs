@@ -83,7 +83,7 @@ impl FieldTable {
     }
 
     /// Replaces the first entry of `key` and drops a peer's duplicates of it, or appends one.
-    fn set(&mut self, key: ShortStr, value: FieldValue) {
+    pub(crate) fn set(&mut self, key: ShortStr, value: FieldValue) {
         let mut value = Some(value);
         self.0.retain_mut(|(name, old)| *name != key || value.take().map(|value| *old = value).is_some());
         self.0.extend(value.map(|value| (key, value)));

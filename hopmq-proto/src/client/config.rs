@@ -1,17 +1,24 @@
+use alloc::vec::Vec;
 use core::num::NonZeroU16;
 use core::time::Duration;
 
-use crate::amqp::{Credentials, FieldTable, FieldValue, ShortStr};
+use crate::amqp::{Credentials, FieldTable, FieldValue, Mechanism, ShortStr};
 
 /// What a client wants of its connection. [`Config::default`] is what most want, with user guest on a local server.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Who logs in.
     pub credentials: Credentials,
+    /// How to log in: the first of these that the server offers and that fits the credentials. Empty is PLAIN, else
+    /// AMQPLAIN, for a password, and EXTERNAL for [`Credentials::External`].
+    pub mechanisms: Vec<Mechanism>,
     /// The virtual host to open.
     pub virtual_host: ShortStr,
     /// A name for the connection, which RabbitMQ's tools show.
     pub connection_name: Option<ShortStr>,
+    /// What else the client says of itself, in place of our own `product`, `version` and `platform` where they have the
+    /// same name. `capabilities` are ours: they say what this client can do.
+    pub client_properties: FieldTable,
     /// The highest channel number, 1 to 65535; the server may lower it.
     pub channel_max: NonZeroU16,
     /// The largest frame in bytes; the server may lower it. 0 is 16 MiB; less than 8192 is taken as 8192.
@@ -42,8 +49,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             credentials: Credentials::new("guest", "guest"),
+            mechanisms: Vec::new(),
             virtual_host: ShortStr::from_static("/"),
             connection_name: None,
+            client_properties: FieldTable::new(),
             channel_max: NonZeroU16::new(2047).unwrap_or(NonZeroU16::MIN),
             frame_max: 131_072,
             heartbeat: Heartbeat::Server,
@@ -107,11 +116,14 @@ impl Config {
         let capabilities = CAPABILITIES
             .into_iter()
             .fold(FieldTable::new(), |table, name| table.with(name, FieldValue::Bool(true)));
-        let properties = FieldTable::new()
+        let mut properties = FieldTable::new()
             .with("product", "HopMQ")
             .with("version", env!("CARGO_PKG_VERSION"))
-            .with("platform", "Rust")
-            .with("capabilities", capabilities);
+            .with("platform", "Rust");
+        for (name, value) in self.client_properties.iter() {
+            properties.set(name.clone(), value.clone());
+        }
+        let properties = properties.with("capabilities", capabilities);
         match &self.connection_name {
             Some(name) => properties.with("connection_name", name.clone()),
             None => properties,

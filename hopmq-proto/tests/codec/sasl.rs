@@ -88,19 +88,43 @@ fn amqplain_is_a_table_without_its_length() {
 fn external_says_nothing() {
     assert_eq!(Credentials::External.response(Mechanism::External), Some(Secret::default()));
     assert_eq!(Credentials::External.response(Mechanism::Plain), None);
-    assert_eq!(Credentials::new("u", "p").response(Mechanism::External), None);
+    assert_eq!(Credentials::new("u", "p").response(Mechanism::External), Some(Secret::default()));
     assert_eq!(Credentials::parse(Mechanism::External, &secret(b"ignored")), Ok(Credentials::External));
 }
 
 #[test]
 fn a_mechanism_is_chosen_by_its_whole_name() {
     let password = Credentials::new("u", "p");
-    assert_eq!(password.choose(b"AMQPLAIN PLAIN"), Some(Mechanism::Plain));
-    assert_eq!(password.choose(b"AMQPLAIN"), Some(Mechanism::AmqPlain));
-    assert_eq!(password.choose(b"XPLAIN PLAINX RABBIT-CR-DEMO"), None);
-    assert_eq!(password.choose(b"EXTERNAL"), None);
-    assert_eq!(Credentials::External.choose(b"PLAIN EXTERNAL"), Some(Mechanism::External));
+    assert_eq!(chosen(&password, &[], b"AMQPLAIN PLAIN"), Some(Mechanism::Plain));
+    assert_eq!(chosen(&password, &[], b"AMQPLAIN"), Some(Mechanism::AmqPlain));
+    assert_eq!(chosen(&password, &[], b"XPLAIN PLAINX RABBIT-CR-DEMO"), None);
+    assert_eq!(chosen(&password, &[], b"EXTERNAL"), None, "the password is there to be used");
+    assert_eq!(chosen(&Credentials::External, &[], b"PLAIN EXTERNAL"), Some(Mechanism::External));
     for mechanism in Mechanism::ALL {
         assert_eq!(Mechanism::from_name(mechanism.name().as_bytes()), Some(mechanism));
     }
+}
+
+#[test]
+fn the_first_preferred_mechanism_that_is_offered_and_fits_is_chosen() {
+    use Mechanism::{AmqPlain, External, Plain};
+    let password = Credentials::new("u", "p");
+    for (preferred, offered, expected) in [
+        (&[AmqPlain, Plain][..], "PLAIN AMQPLAIN EXTERNAL", Some(AmqPlain)),
+        (&[AmqPlain, Plain], "PLAIN", Some(Plain)),
+        (&[External, Plain], "PLAIN EXTERNAL", Some(External)),
+        (&[External, Plain], "PLAIN", Some(Plain)),
+        (&[External], "PLAIN AMQPLAIN", None),
+    ] {
+        assert_eq!(chosen(&password, preferred, offered.as_bytes()), expected, "{preferred:?} of {offered}");
+    }
+    assert_eq!(chosen(&Credentials::External, &[Plain, External], b"PLAIN EXTERNAL"), Some(External));
+    let nul = Credentials::new("u", "p\0");
+    assert_eq!(chosen(&nul, &[], b"PLAIN AMQPLAIN"), Some(AmqPlain), "PLAIN cannot carry it");
+}
+
+fn chosen(credentials: &Credentials, preferred: &[Mechanism], offered: &[u8]) -> Option<Mechanism> {
+    let (mechanism, response) = credentials.choose(preferred, offered)?;
+    assert_eq!(credentials.response(mechanism), Some(response));
+    Some(mechanism)
 }

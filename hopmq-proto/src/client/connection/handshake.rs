@@ -7,7 +7,7 @@ use super::core::{Core, Timer};
 use crate::Instant;
 use crate::amqp::{FRAME_MIN_SIZE, Method, PROTOCOL_HEADER, ShortStr, connection};
 use crate::client::close::ProtocolVersion;
-use crate::client::{CloseReason, HandshakeError, HandshakeStep, PeerMisbehaved, ServerInfo};
+use crate::client::{CloseReason, Config, HandshakeError, HandshakeStep, PeerMisbehaved, ServerInfo};
 
 /// The smallest frame-max that AMQP 0-9-1 allows. `LavinMQ` proposes it over WebSocket.
 const SPEC_FRAME_MIN: u32 = 4096;
@@ -130,10 +130,8 @@ impl Handshake {
         now: Instant,
     ) -> Result<(), CloseReason> {
         let offered = start.mechanisms.as_bytes();
-        let chosen = core.config.credentials.choose(offered);
-        let Some((mechanism, response)) =
-            chosen.and_then(|mechanism| Some((mechanism, core.config.credentials.response(mechanism)?)))
-        else {
+        let Config { credentials, mechanisms, .. } = &core.config;
+        let Some((mechanism, response)) = credentials.choose(mechanisms, offered) else {
             let offered = start.mechanisms.to_string_lossy().into_owned();
             return Err(CloseReason::Handshake(HandshakeError::NoMechanism(offered)));
         };
