@@ -1,6 +1,6 @@
-use hopmq::{ConnectError, ConnectOptions, Connection};
+use hopmq::io::{DialError, Dialer};
+use hopmq::{ConnectError, ConnectOptions, Connection, Endpoint, TlsError, TlsOptions};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
 
 use crate::runtime::Tokio;
 use crate::tcp::Stream;
@@ -29,19 +29,26 @@ pub async fn connect(uri: &str) -> Result<Connection, ConnectError> {
 ///
 /// When there is no connection within `connect_timeout`, which covers name look-up, TCP and the AMQP handshake.
 pub async fn connect_with(options: ConnectOptions) -> Result<Connection, ConnectError> {
-    let address = options.address();
-    let mut config = options.config;
-    let start = Instant::now();
-    let dial = TcpStream::connect((options.host.as_str(), options.port));
-    let stream = match timeout(config.connect_timeout, dial).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(ConnectError::Dial { address, error }),
-        Err(_) => return Err(ConnectError::DialTimeout { address }),
-    };
-    if let Err(error) = stream.set_nodelay(true) {
-        return Err(ConnectError::Dial { address, error });
+    Connection::connect(&Tokio::current(), &TcpDialer, options).await
+}
+
+/// Opens TCP connections.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TcpDialer;
+
+impl Dialer for TcpDialer {
+    type Transport = Stream<TcpStream>;
+
+    async fn dial(
+        &self,
+        endpoint: &Endpoint,
+        tls: Option<&TlsOptions>,
+    ) -> Result<Self::Transport, DialError> {
+        if tls.is_some() {
+            return Err(TlsError::NotBuilt.into());
+        }
+        let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Stream(stream))
     }
-    config.connect_timeout = config.connect_timeout.saturating_sub(start.elapsed());
-    let opened = Connection::open(&Tokio::current(), Stream(stream), config).await;
-    opened.map_err(|reason| ConnectError::Refused { address, reason })
 }

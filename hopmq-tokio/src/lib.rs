@@ -8,7 +8,7 @@ mod runtime;
 mod tcp;
 
 pub use broker::Broker;
-pub use connect::{connect, connect_with};
+pub use connect::{TcpDialer, connect, connect_with};
 pub use hopmq::*;
 pub use runtime::{Tokio, TokioClock, TokioTimer};
 pub use tcp::{Stream, TcpAcceptor};

@@ -1,6 +1,6 @@
-//! What a runtime adapter provides: a byte stream, a clock, a place to run, and a way in.
+//! What a runtime adapter provides: a byte stream, a clock, a place to run, a way out and a way in.
 //!
-//! Everything else is shared. An adapter implements these four traits on its runtime's types, in about 200 lines.
+//! Everything else is shared. An adapter implements these five traits on its runtime's types, in about 200 lines.
 
 use std::future::Future;
 use std::io;
@@ -9,6 +9,9 @@ use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use hopmq_proto::Instant;
+
+use crate::client::Endpoint;
+use crate::tls::{TlsError, TlsOptions};
 
 /// An ordered, reliable stream of bytes in both directions.
 pub trait Transport: Send + Unpin + 'static {
@@ -61,6 +64,41 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 
     /// Runs `future` to its end, concurrently.
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
+}
+
+/// Where a client's connections go out.
+pub trait Dialer: Send + Sync {
+    /// What it opens.
+    type Transport: Transport;
+
+    /// Opens a stream to `endpoint`, with TLS when there are options for it. The caller sets the deadline, and drops the
+    /// future when it has passed.
+    fn dial(
+        &self,
+        endpoint: &Endpoint,
+        tls: Option<&TlsOptions>,
+    ) -> impl Future<Output = Result<Self::Transport, DialError>> + Send;
+}
+
+/// Why a [`Dialer`] has opened nothing.
+#[derive(Debug)]
+pub enum DialError {
+    /// What the system said.
+    Io(io::Error),
+    /// The stream is open, and TLS in it is not.
+    Tls(TlsError),
+}
+
+impl From<io::Error> for DialError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<TlsError> for DialError {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
+    }
 }
 
 /// Where a broker's connections come in.

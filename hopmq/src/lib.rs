@@ -11,21 +11,23 @@ mod client;
 mod driver;
 pub mod io;
 pub mod memory;
+mod tls;
 
 pub use broker::Broker;
 pub use bytes::Bytes;
 pub use client::{
     Call, Channel, Confirm, Confirms, ConnectError, ConnectOptions, Connection, Consume, Consumer,
-    ConsumerEnd, DeadLetterStrategy, DeclareExchange, DeclareQueue, Delivery, Error, ExchangeKind,
+    ConsumerEnd, DeadLetterStrategy, DeclareExchange, DeclareQueue, Delivery, Endpoint, Error, ExchangeKind,
     GotDelivery, LeaderLocator, NewPublisher, Overflow, Publish, PublishError, Publisher, Publishing, Queue,
     Sending, SendingUnconfirmed, Specified, StreamOffset, Unspecified, UriError,
 };
 pub use hopmq_proto::Instant;
 pub use hopmq_proto::amqp::{
-    Credentials, FieldTable, FieldValue, LongStr, Properties, ReplyCode, ShortStr, WireError,
+    Credentials, FieldTable, FieldValue, LongStr, Mechanism, Properties, ReplyCode, ShortStr, WireError,
 };
 pub use hopmq_proto::broker::{Config as BrokerConfig, QueueStats, User};
 pub use hopmq_proto::client::{
     CallError, CloseReason, CommandError, Config, HandshakeError, HandshakeStep, Heartbeat, Lost, Message,
     PeerMisbehaved, Returned, ServerClose, ServerInfo, SettleError,
 };
+pub use tls::{Pem, ServerName, TlsError, TlsOptions};

@@ -23,7 +23,7 @@ fn with_another_process_as_the_broker() {
 #[test]
 fn a_wrong_uri_is_one_line() {
     for (uri, complaint) in [
-        ("http://localhost", "invalid URI: the scheme is \"http\", not \"amqp\"\n"),
+        ("http://localhost", "invalid URI: the scheme is \"http\", not \"amqp\" or \"amqps\"\n"),
         ("amqp://localhost:port", "invalid URI: "),
         ("amqp://localhost/a/b", "invalid URI: the path "),
         ("nonsense", "invalid URI: "),

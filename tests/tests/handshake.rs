@@ -8,8 +8,8 @@ use std::time::Duration;
 use hopmq_proto::amqp::{FrameKind, Method, channel, connection};
 use hopmq_tests::scenarios::{self, Raw};
 use hopmq_tokio::{
-    CloseReason, ConnectError, FieldTable, HandshakeError, HandshakeStep, LongStr, PeerMisbehaved, ShortStr,
-    Stream, WireError, connect,
+    CloseReason, ConnectError, ConnectOptions, FieldTable, HandshakeError, HandshakeStep, LongStr,
+    PeerMisbehaved, ShortStr, Stream, WireError, connect, connect_with,
 };
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -327,9 +327,9 @@ fn nobody_listens() {
     let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     scenarios::current_thread().block_on(async {
         let result = timeout(PATIENCE, connect(&format!("amqp://127.0.0.1:{port}"))).await.unwrap();
-        let Err(ConnectError::Dial { address, error }) = result else { panic!("{result:?}") };
+        let Err(ConnectError::Dial { endpoint, error }) = result else { panic!("{result:?}") };
         assert_eq!(
-            (address, error.kind()),
+            (endpoint.to_string(), error.kind()),
             (format!("127.0.0.1:{port}"), std::io::ErrorKind::ConnectionRefused)
         );
     });
@@ -350,5 +350,50 @@ fn nobody_accepts() {
         let uri = format!("amqp://{address}?connection_timeout={}", SHORT.as_millis());
         let result = timeout(PATIENCE, connect(&uri)).await.expect("the deadline is kept");
         assert!(matches!(result, Err(ConnectError::DialTimeout { .. })), "{result:?}");
+    });
+}
+
+/// A port where nobody listens, a server that says nothing, one that lets nobody in: the error of each is kept, and
+/// none takes the time of the others.
+#[test]
+fn several_hosts() {
+    scenarios::current_thread().block_on(async {
+        let dead = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let broker = hopmq_tokio::Broker::start().await.unwrap();
+        let (silent_at, good) = (silent.local_addr().unwrap(), broker.local_addr().unwrap());
+
+        let limit = 4 * SHORT.as_millis();
+        let uri = format!("amqp://{dead},{silent_at},{good}?connection_timeout={limit}");
+        let connection = timeout(PATIENCE, connect(&uri)).await.unwrap().expect("the third lets us in");
+        connection.close().await.unwrap();
+
+        let uri = format!("amqp://guest:wrong@{dead},{silent_at},{good}?connection_timeout={limit}");
+        let error = timeout(PATIENCE, connect(&uri)).await.unwrap().expect_err("the password is wrong");
+        let said = error.to_string();
+        assert!(matches!(error.close_reason(), Some(CloseReason::Server(close)) if close.code.0 == 403));
+        let ConnectError::Endpoints(errors) = error else { panic!("{error:?}") };
+        let [
+            ConnectError::Dial { .. },
+            ConnectError::Refused { endpoint, reason },
+            ConnectError::Refused { .. },
+        ] = &errors[..]
+        else {
+            panic!("{errors:?}")
+        };
+        assert_eq!(endpoint.to_string(), silent_at.to_string());
+        assert_eq!(**reason, CloseReason::Handshake(HandshakeError::Timeout(HandshakeStep::Greeting)));
+        for address in [dead, silent_at, good] {
+            assert!(said.contains(&format!("cannot connect to {address}: ")), "{said}");
+        }
+    });
+}
+
+#[test]
+fn an_option_that_amqp_cannot_carry() {
+    scenarios::current_thread().block_on(async {
+        let options = ConnectOptions::new().virtual_host(&"v".repeat(256));
+        let error = connect_with(options).await.unwrap_err();
+        assert!(matches!(error, ConnectError::Option { option: "virtual_host", .. }), "{error:?}");
     });
 }

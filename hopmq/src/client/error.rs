@@ -6,6 +6,9 @@ use hopmq_proto::amqp::WireError;
 use hopmq_proto::client::{CallError, CloseReason, CommandError, Returned};
 use thiserror::Error;
 
+use super::{Endpoint, UriError};
+use crate::tls::TlsError;
+
 /// Why an operation on a connection or channel has no result.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -82,58 +85,57 @@ pub enum ConnectError {
     /// The URI says something that cannot be.
     #[error(transparent)]
     Uri(#[from] UriError),
+    /// An option is not one that AMQP can carry.
+    #[error("{option}: {error}")]
+    Option {
+        /// Which one.
+        option: &'static str,
+        /// What is wrong with it.
+        error: WireError,
+    },
     /// The server cannot be reached.
-    #[error("cannot connect to {address}: {error}")]
+    #[error("cannot connect to {endpoint}: {error}")]
     Dial {
-        /// Host and port.
-        address: String,
+        /// Where.
+        endpoint: Endpoint,
         /// What the system said.
         error: io::Error,
     },
+    /// The server can be reached, but not with TLS.
+    #[error("cannot connect to {endpoint}: {error}")]
+    Tls {
+        /// Where.
+        endpoint: Endpoint,
+        /// Why not.
+        error: TlsError,
+    },
     /// The server did not accept the transport in time.
-    #[error("cannot connect to {address}: no answer in time")]
+    #[error("cannot connect to {endpoint}: no answer in time")]
     DialTimeout {
-        /// Host and port.
-        address: String,
+        /// Where.
+        endpoint: Endpoint,
     },
     /// The server was reached, and the connection did not open.
-    #[error("cannot connect to {address}: {reason}")]
+    #[error("cannot connect to {endpoint}: {reason}")]
     Refused {
-        /// Host and port.
-        address: String,
+        /// Where.
+        endpoint: Endpoint,
         /// Why not.
         reason: Arc<CloseReason>,
     },
+    /// None of several endpoints let us in.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Endpoints(Vec<ConnectError>),
 }
 
-/// What is wrong with a URI.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum UriError {
-    /// It is no URI.
-    #[error("invalid URI: {0}")]
-    Syntax(String),
-    /// Its scheme is not `amqp`.
-    #[error("invalid URI: the scheme is \"{0}\", not \"amqp\"")]
-    Scheme(String),
-    /// It has no host.
-    #[error("invalid URI: the host is missing")]
-    NoHost,
-    /// Its port is not a number from 1 to 65535.
-    #[error("invalid URI: \"{0}\" is not a port")]
-    Port(String),
-    /// Its path has more than one segment. A slash in a virtual host's name is written `%2f`.
-    #[error("invalid URI: the path \"{0}\" has more than one segment (a slash in a virtual host is %2f)")]
-    Path(String),
-    /// Its user, password or virtual host, decoded, is not UTF-8 or too long.
-    #[error("invalid URI: the {0} is not UTF-8 or longer than 255 bytes")]
-    Text(&'static str),
-    /// A query parameter that is not known, or has a value that is not.
-    #[error("invalid URI: the parameter \"{name}\" {problem}")]
-    Parameter {
-        /// The name of the parameter.
-        name: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
+impl ConnectError {
+    /// Why the connection did not open, where a server was reached: of several, the last one that was.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<&CloseReason> {
+        match self {
+            Self::Refused { reason, .. } => Some(reason),
+            Self::Endpoints(errors) => errors.iter().rev().find_map(Self::close_reason),
+            _ => None,
+        }
+    }
 }

@@ -3,9 +3,11 @@
 mod arguments;
 mod call;
 mod channel;
+mod connect;
 mod connection;
 mod consumer;
 mod delivery;
+mod endpoint;
 mod error;
 mod exchange;
 mod options;
@@ -13,13 +15,15 @@ mod publisher;
 mod queue;
 mod queue_arguments;
 mod shared;
+mod uri;
 
 pub use call::Call;
 pub use channel::Channel;
 pub use connection::Connection;
 pub use consumer::{Consume, Consumer, StreamOffset};
 pub use delivery::{Delivery, GotDelivery};
-pub use error::{ConnectError, Error, PublishError, UriError};
+pub use endpoint::Endpoint;
+pub use error::{ConnectError, Error, PublishError};
 pub use exchange::{DeclareExchange, ExchangeKind};
 pub use options::ConnectOptions;
 pub use publisher::{
@@ -28,3 +32,4 @@ pub use publisher::{
 pub use queue::{DeclareQueue, Queue, Specified, Unspecified};
 pub use queue_arguments::{DeadLetterStrategy, LeaderLocator, Overflow};
 pub use shared::ConsumerEnd;
+pub use uri::UriError;

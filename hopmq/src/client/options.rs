@@ -1,138 +1,219 @@
 use std::num::NonZeroU16;
-use std::str::FromStr;
 use std::time::Duration;
 
-use fluent_uri::Uri;
-use fluent_uri::pct_enc::{EStr, Encoder};
-use hopmq_proto::amqp::{Credentials, ShortStr};
+use hopmq_proto::amqp::{Credentials, FieldValue, Mechanism, ShortStr, WireError};
 use hopmq_proto::client::{Config, Heartbeat};
 
-use super::UriError;
+use super::Endpoint;
+use crate::tls::TlsOptions;
 
-/// The port of AMQP without TLS.
-const DEFAULT_PORT: u16 = 5672;
+/// The port of AMQP.
+const PORT: u16 = 5672;
+/// The port of AMQP in TLS.
+const TLS_PORT: u16 = 5671;
 
-/// Where to connect, and as what.
-///
-/// Made from a URI, `amqp://user:password@host:port/vhost?heartbeat=30`, by the rules of
-/// <https://www.rabbitmq.com/docs/uri-spec>: what is left out is guest, guest, localhost, 5672 and `/`; user, password and virtual
-/// host are percent-decoded; `amqp://host/` means the virtual host with the empty name. Query parameters:
-/// `heartbeat` (seconds, 0 for none), `connection_timeout` (milliseconds), `channel_max`.
+/// Where to connect, and as what: from a URI, or built, or first one and then the other.
 ///
 /// ```
-/// use hopmq::ConnectOptions;
+/// use std::time::Duration;
+/// use hopmq::{ConnectOptions, Credentials};
 ///
-/// let options: ConnectOptions = "amqp://app:s%40crets@[::1]:5673/orders?heartbeat=10".parse()?;
-/// assert_eq!((options.host.as_str(), options.port), ("::1", 5673));
-/// assert_eq!(options.config.virtual_host, "orders");
+/// let options = ConnectOptions::new()
+///     .endpoint("rabbit-1", 5672)
+///     .endpoint("rabbit-2", 5672)
+///     .credentials(Credentials::new("app", "s@crets"))
+///     .virtual_host("orders")
+///     .connection_name("orders-1")
+///     .connect_timeout(Duration::from_secs(5));
+///
+/// let same: ConnectOptions = "amqp://app:s%40crets@rabbit-1,rabbit-2/orders?name=orders-1&connection_timeout=5000".parse()?;
+/// assert_eq!(same.endpoints(), options.endpoints());
 /// # Ok::<(), hopmq::UriError>(())
 /// ```
-#[derive(Debug, Clone)]
+///
+/// # The URI
+///
+/// `amqp://user:password@host:port,host:port/vhost?heartbeat=30`, by the rules of
+/// <https://www.rabbitmq.com/docs/uri-spec>, and `amqps` for TLS. What is left out is guest, guest, localhost, 5672
+/// (`amqps`: 5671) and `/`. User, password, virtual host and parameters are percent-decoded; `amqp://host/` means the
+/// virtual host with the empty name. Several hosts are tried in order, see [`endpoints`](ConnectOptions::endpoints).
+///
+/// | parameter | value |
+/// |---|---|
+/// | `heartbeat` | seconds between heartbeats, 0 for none |
+/// | `connection_timeout` | milliseconds until the connection must be open |
+/// | `channel_max` | highest channel number, from 1 |
+/// | `frame_max` | largest frame in bytes, 0 for 16 MiB |
+/// | `name`, `connection_name` | what RabbitMQ's tools show |
+/// | `auth_mechanism` | `plain`, `amqplain` or `external`; once for each, the one to prefer first |
+/// | `cacertfile` | PEM file of the authorities to trust, in place of the system's |
+/// | `certfile`, `keyfile` | PEM files of the client's certificates and key; the key may be in `certfile` |
+/// | `verify` | `verify_peer`, which is the default, or `verify_none`: [any server](TlsOptions::danger_accept_invalid_certificates) |
+/// | `server_name_indication` | the name that the server has to prove, in place of the host; `disable` sends none |
+/// | `fail_if_no_peer_cert` | `true` or `false`; means nothing to a client |
+///
+/// From `cacertfile` on they need `amqps`. `password`, for encrypted keys, is not supported. Anything else is an error.
+#[derive(Debug, Clone, Default)]
 pub struct ConnectOptions {
-    /// A name or an address, IPv6 without brackets.
-    pub host: String,
-    /// The TCP port.
-    pub port: u16,
-    /// Everything else.
+    /// Each with its own port, or the common one.
+    pub(super) hosts: Vec<(String, Option<u16>)>,
+    /// The port of the hosts that have none of their own.
+    port: Option<u16>,
+    pub(super) tls: Option<TlsOptions>,
+    /// What could not be put into `config`.
+    invalid: Option<(&'static str, WireError)>,
+    /// Everything that concerns AMQP itself: limits, deadlines, and what has a method here too.
     pub config: Config,
 }
 
-impl Default for ConnectOptions {
-    fn default() -> Self {
-        Self { host: "localhost".to_owned(), port: DEFAULT_PORT, config: Config::default() }
-    }
-}
-
 impl ConnectOptions {
-    /// Host and port as one would write them.
+    /// User guest with password guest on this machine, the virtual host `/`.
     #[must_use]
-    pub fn address(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+    pub fn new() -> Self {
+        Self::default()
     }
-}
 
-impl FromStr for ConnectOptions {
-    type Err = UriError;
-
-    fn from_str(text: &str) -> Result<Self, UriError> {
-        let uri = Uri::parse(text).map_err(|error| UriError::Syntax(error.to_string()))?;
-        if !uri.scheme().as_str().eq_ignore_ascii_case("amqp") {
-            return Err(UriError::Scheme(uri.scheme().as_str().to_owned()));
+    /// Where to connect: these in order, until one lets us in. Without any it is localhost.
+    ///
+    /// They share `connect_timeout`: each gets its part of the time that is left, so that one that does not answer
+    /// leaves some for the others.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        let port = self.port.unwrap_or(if self.tls.is_some() { TLS_PORT } else { PORT });
+        let endpoint =
+            |(host, own): &(String, Option<u16>)| Endpoint { host: host.clone(), port: own.unwrap_or(port) };
+        if self.hosts.is_empty() {
+            return vec![endpoint(&("localhost".to_owned(), None))];
         }
-        let authority = uri.authority().ok_or(UriError::NoHost)?;
-        let mut options = Self::default();
-        match decode("host", EStr::<fluent_uri::pct_enc::encoder::RegName>::new(authority.host())) {
-            Some(Ok(host)) if host.is_empty() => {} // as absent
-            Some(host) => options.host = host?,
-            None => options.host = authority.host().trim_matches(['[', ']']).to_owned(),
-        }
-        if let Some(port) = authority.port().filter(|port| !port.as_str().is_empty()) {
-            let number = port.as_str().parse().ok().filter(|port| *port != 0);
-            options.port = number.ok_or_else(|| UriError::Port(port.as_str().to_owned()))?;
-        }
-        if let Some(userinfo) = authority.userinfo() {
-            options.config.credentials = credentials(userinfo)?;
-        }
-        if let Some(vhost) = uri.path().as_str().strip_prefix('/') {
-            options.config.virtual_host = virtual_host(vhost)?;
-        }
-        if let Some(query) = uri.query() {
-            for parameter in query.split('&').filter(|parameter| !parameter.as_str().is_empty()) {
-                options.set_parameter(parameter.as_str())?;
-            }
-        }
-        Ok(options)
+        self.hosts.iter().map(endpoint).collect()
     }
-}
 
-impl ConnectOptions {
-    fn set_parameter(&mut self, parameter: &str) -> Result<(), UriError> {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let wrong = |problem| UriError::Parameter { name: name.to_owned(), problem };
-        match name {
-            "heartbeat" => {
-                let seconds: u16 =
-                    value.parse().map_err(|_| wrong("is not a number of seconds from 0 to 65535"))?;
-                self.config.heartbeat = NonZeroU16::new(seconds).map_or(Heartbeat::Off, Heartbeat::Seconds);
-            }
-            "connection_timeout" => {
-                let millis = value.parse().ok().filter(|millis| *millis > 0);
-                let millis = millis.ok_or_else(|| wrong("is not a positive number of milliseconds"))?;
-                self.config.connect_timeout = Duration::from_millis(millis);
-            }
-            "channel_max" => {
-                let max = value.parse().map_err(|_| wrong("is not a number of channels from 1 to 65535"))?;
-                self.config.channel_max = max;
-            }
-            _ => return Err(wrong("is not known")),
+    /// How to connect with TLS, if so.
+    #[must_use]
+    pub const fn tls_options(&self) -> Option<&TlsOptions> {
+        self.tls.as_ref()
+    }
+
+    /// What could not be put into `config`, and why: a name that is too long for AMQP. A connect fails with it.
+    ///
+    /// # Errors
+    ///
+    /// The option, and what is wrong with it.
+    pub fn check(&self) -> Result<(), (&'static str, WireError)> {
+        self.invalid.map_or(Ok(()), Err)
+    }
+
+    /// The only host: a name or an address, IPv6 without brackets.
+    #[must_use]
+    pub fn host(mut self, host: impl Into<String>) -> Self {
+        self.hosts = vec![(host.into(), None)];
+        self
+    }
+
+    /// The port of every host that was not given one of its own: 5672 by default, with TLS 5671.
+    #[must_use]
+    pub const fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// One more place to connect to, to be tried after those before.
+    #[must_use]
+    pub fn endpoint(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.hosts.push((host.into(), Some(port)));
+        self
+    }
+
+    /// The places to connect to, in place of those before.
+    #[must_use]
+    pub fn with_endpoints(mut self, endpoints: impl IntoIterator<Item = Endpoint>) -> Self {
+        self.hosts = endpoints.into_iter().map(|Endpoint { host, port }| (host, Some(port))).collect();
+        self
+    }
+
+    /// Connects with TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: TlsOptions) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Who logs in.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.config.credentials = credentials;
+        self
+    }
+
+    /// Logs in as whom the client's certificate says, by SASL EXTERNAL.
+    #[must_use]
+    pub fn external(self) -> Self {
+        self.credentials(Credentials::External)
+    }
+
+    /// How to log in: the first of these that the server offers and that fits the credentials.
+    #[must_use]
+    pub fn mechanisms(mut self, mechanisms: impl IntoIterator<Item = Mechanism>) -> Self {
+        self.config.mechanisms = mechanisms.into_iter().collect();
+        self
+    }
+
+    /// The virtual host to open; at most 255 bytes.
+    #[must_use]
+    pub fn virtual_host(mut self, name: &str) -> Self {
+        if let Some(name) = self.short("virtual_host", name) {
+            self.config.virtual_host = name;
         }
-        Ok(())
+        self
     }
-}
 
-/// Decodes percent-encoding, when there is something to decode.
-fn decode<E: Encoder>(what: &'static str, text: Option<&EStr<E>>) -> Option<Result<String, UriError>> {
-    Some(text?.decode().to_string().map(String::from).map_err(|_| UriError::Text(what)))
-}
-
-fn credentials<E: Encoder>(userinfo: &EStr<E>) -> Result<Credentials, UriError> {
-    let (user, password) =
-        userinfo.split_once(':').map_or((userinfo, None), |(user, pass)| (user, Some(pass)));
-    let user = decode("user", Some(user)).unwrap_or_else(|| Ok(String::new()))?;
-    let password = decode("password", password).unwrap_or_else(|| Ok("guest".to_owned()))?;
-    Ok(Credentials::new(&user, &password))
-}
-
-fn virtual_host(segment: &str) -> Result<ShortStr, UriError> {
-    let segment = EStr::<fluent_uri::pct_enc::encoder::Path>::new(segment);
-    let path = segment.map(EStr::as_str).unwrap_or_default();
-    if path.contains('/') {
-        return Err(UriError::Path(path.to_owned()));
+    /// A name that RabbitMQ's tools show; at most 255 bytes.
+    #[must_use]
+    pub fn connection_name(mut self, name: &str) -> Self {
+        if let Some(name) = self.short("connection_name", name) {
+            self.config.connection_name = Some(name);
+        }
+        self
     }
-    let decoded = decode("virtual host", segment).unwrap_or_else(|| Ok(String::new()))?;
-    ShortStr::try_from(decoded).map_err(|_| UriError::Text("virtual host"))
+
+    /// Something else that the client says of itself; the name has at most 255 bytes.
+    #[must_use]
+    pub fn client_property(mut self, name: &str, value: impl Into<FieldValue>) -> Self {
+        if let Err(error) = self.config.client_properties.insert(name, value) {
+            self.invalid.get_or_insert(("client_property", error));
+        }
+        self
+    }
+
+    /// How often heartbeats go both ways; by default as often as the server proposes.
+    #[must_use]
+    pub const fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
+        self.config.heartbeat = heartbeat;
+        self
+    }
+
+    /// The highest channel number; the server may lower it.
+    #[must_use]
+    pub const fn channel_max(mut self, max: NonZeroU16) -> Self {
+        self.config.channel_max = max;
+        self
+    }
+
+    /// The largest frame in bytes; the server may lower it. 0 is 16 MiB; less than 8192 is taken as 8192.
+    #[must_use]
+    pub const fn frame_max(mut self, bytes: u32) -> Self {
+        self.config.frame_max = bytes;
+        self
+    }
+
+    /// How long it may take until the connection is open, all endpoints together: name look-up, TCP, TLS and login.
+    #[must_use]
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.config.connect_timeout = timeout;
+        self
+    }
+
+    fn short(&mut self, option: &'static str, text: &str) -> Option<ShortStr> {
+        ShortStr::try_from(text).map_err(|error| self.invalid.get_or_insert((option, error))).ok()
+    }
 }

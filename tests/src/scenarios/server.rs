@@ -80,7 +80,8 @@ impl Server {
     pub async fn try_connect(&self, config: Config) -> Result<Connection, Arc<CloseReason>> {
         match (&self.place, &self.embedded) {
             (Place::Tcp(options), _) => {
-                let options = ConnectOptions { config, ..(**options).clone() };
+                let mut options = (**options).clone();
+                options.config = config;
                 connect_with(options).await.map_err(|error| match error {
                     ConnectError::Refused { reason, .. } => reason,
                     error => panic!("{error}"),
@@ -102,7 +103,8 @@ impl Server {
     pub async fn raw(&self) -> Raw {
         match &self.place {
             Place::Tcp(options) => {
-                let stream = TcpStream::connect((options.host.as_str(), options.port)).await.unwrap();
+                let endpoint = &options.endpoints()[0];
+                let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.unwrap();
                 stream.set_nodelay(true).unwrap();
                 Raw::new(Stream(stream))
             }

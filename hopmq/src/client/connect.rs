@@ -1,0 +1,81 @@
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use hopmq_proto::Instant;
+
+use super::{ConnectError, ConnectOptions, Connection, Endpoint};
+use crate::io::{Clock, DialError, Dialer, Runtime, Timer};
+
+impl Connection {
+    /// Connects as `options` say, and runs the connection on `runtime`. An adapter's `connect` is this with the
+    /// adapter's own runtime and dialer.
+    ///
+    /// Dropping the future gives up.
+    ///
+    /// # Errors
+    ///
+    /// When there is no connection to any of the endpoints within `connect_timeout`: for one endpoint its error, for
+    /// several the error of each.
+    pub async fn connect<R: Runtime, D: Dialer>(
+        runtime: &R,
+        dialer: &D,
+        options: ConnectOptions,
+    ) -> Result<Self, ConnectError> {
+        options.check().map_err(|(option, error)| ConnectError::Option { option, error })?;
+        let endpoints = options.endpoints();
+        let clock = runtime.clock();
+        let deadline = clock.now() + options.config.connect_timeout;
+        let mut errors = Vec::new();
+        for (n, endpoint) in endpoints.iter().enumerate() {
+            let left = u32::try_from(endpoints.len() - n).unwrap_or(u32::MAX);
+            let share = (deadline - clock.now()) / left;
+            match attempt(runtime, dialer, &options, endpoint.clone(), share).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => errors.push(error),
+            }
+        }
+        Err(match errors.pop() {
+            Some(error) if errors.is_empty() => error,
+            last => ConnectError::Endpoints(errors.into_iter().chain(last).collect()),
+        })
+    }
+}
+
+/// Tries one endpoint, for as long as `share`.
+async fn attempt<R: Runtime, D: Dialer>(
+    runtime: &R,
+    dialer: &D,
+    options: &ConnectOptions,
+    endpoint: Endpoint,
+    share: Duration,
+) -> Result<Connection, ConnectError> {
+    let clock = runtime.clock();
+    let deadline = clock.now() + share;
+    let dial = dialer.dial(&endpoint, options.tls_options());
+    let transport = match within(runtime, deadline, dial).await {
+        Some(Ok(transport)) => transport,
+        Some(Err(DialError::Io(error))) => return Err(ConnectError::Dial { endpoint, error }),
+        Some(Err(DialError::Tls(error))) => return Err(ConnectError::Tls { endpoint, error }),
+        None => return Err(ConnectError::DialTimeout { endpoint }),
+    };
+    let mut config = options.config.clone();
+    config.connect_timeout = deadline - clock.now();
+    let opened = Connection::open(runtime, transport, config).await;
+    opened.map_err(|reason| ConnectError::Refused { endpoint, reason })
+}
+
+/// What `future` gives before `deadline`.
+pub(super) async fn within<R: Runtime, F: Future>(
+    runtime: &R,
+    deadline: Instant,
+    future: F,
+) -> Option<F::Output> {
+    let (mut future, mut timer) = (pin!(future), runtime.timer());
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => timer.poll_until(cx, deadline).map(|()| None),
+    })
+    .await
+}
