@@ -29,7 +29,7 @@ impl Kind {
             b"fanout" => Self::Fanout,
             b"topic" => Self::Topic,
             b"headers" => Self::Headers,
-            _ => return Err(Fault::precondition(format!("invalid exchange type '{name}'"))),
+            _ => return Err(Fault::precondition(format!("unknown exchange type '{name}'"))),
         })
     }
 

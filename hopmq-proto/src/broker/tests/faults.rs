@@ -60,7 +60,7 @@ fn refused() -> Vec<(Method, &'static str)> {
         ),
         (
             exchange("x", "nonsense").into(),
-            "channel 406 PRECONDITION_FAILED - invalid exchange type 'nonsense' (40,10)",
+            "channel 406 PRECONDITION_FAILED - unknown exchange type 'nonsense' (40,10)",
         ),
         (
             exchange("", "direct").into(),
