@@ -1,11 +1,11 @@
-//! Every scenario against a real RabbitMQ, the one that `HOPMQ_RABBITMQ` names.
+//! Every scenario against a real RabbitMQ 3.10, the one that `HOPMQ_RABBITMQ` names.
 
 use hopmq_tests::programs;
 use hopmq_tests::scenarios::boxed::Scenario;
 use hopmq_tests::scenarios::{self, Server};
 
 fn rabbitmq(scenario: Scenario) {
-    scenarios::run(&scenarios::current_thread(), async || Server::rabbitmq(), scenario);
+    scenarios::run(&scenarios::current_thread(), async || Server::at(&scenarios::rabbitmq_uri()), scenario);
 }
 
 hopmq_tests::scenarios!(crate::rabbitmq);

@@ -18,7 +18,7 @@ pub use expect::{
 };
 pub use raw::{Frame, Raw};
 pub use run::{current_thread, multi_thread, run};
-pub use server::{Server, rabbitmq_uri};
+pub use server::{Server, Version, rabbitmq_uri, rabbitmq4_uri};
 
 pub mod arguments;
 pub mod backpressure;
@@ -42,6 +42,7 @@ pub mod returns;
 pub mod routing;
 pub mod settle;
 pub mod streams;
+pub mod versions;
 pub mod violations;
 
 /// Hands the list of all scenarios to a macro, behind what else it is to be given.
@@ -81,10 +82,11 @@ macro_rules! with_scenarios {
             exchange_to_exchange, fanout, headers_all, headers_any, headers_with_x, topic, unknown_match;
         settle: ack, ack_all, cancel_keeps_unacked, channel_close_requeues_in_order, connection_loss_requeues,
             nack_all, recover, reject, requeue_in_position;
+        versions: mechanisms, message_size, protocol_header, unknown_exchange_type;
         violations: ack_of_another_channel, ack_twice, ack_zero, ack_zero_multiple_of_nothing, bad_frame_end,
             body_without_header, flow_is_not_implemented, header_without_method,
             heartbeat_on_a_channel, immediate, method_amid_content, method_on_unopened_channel,
-            no_connection_before_login, no_wait, open_twice, passive_after_close, protocol_header,
+            no_connection_before_login, no_wait, open_twice, passive_after_close,
             recover_without_requeue, return_before_ack, silence_after_channel_close, unknown_tag;
         }
     };

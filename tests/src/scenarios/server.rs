@@ -9,18 +9,27 @@ use std::task::{Context, Poll};
 use hopmq_tokio::io::{Listener, Peer};
 use hopmq_tokio::memory::{Pipe, pipe};
 use hopmq_tokio::{
-    Broker, BrokerConfig, Channel, CloseReason, Config, ConnectError, ConnectOptions, Connection, Stream,
-    connect_with,
+    Broker, BrokerConfig, Channel, CloseReason, Config, ConnectError, ConnectOptions, Connection, FieldValue,
+    Stream, connect_with,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Raw, eventually};
 
-/// The RabbitMQ that `HOPMQ_RABBITMQ` names.
+/// The RabbitMQ that `HOPMQ_RABBITMQ` names: the one of Debian 12, 3.10.
 pub fn rabbitmq_uri() -> String {
-    std::env::var("HOPMQ_RABBITMQ")
-        .expect("HOPMQ_RABBITMQ must be the URI of a RabbitMQ; tests/run starts one")
+    uri_in("HOPMQ_RABBITMQ")
+}
+
+/// The RabbitMQ that `HOPMQ_RABBITMQ4` names: the one of Debian 13, 4.0.
+pub fn rabbitmq4_uri() -> String {
+    uri_in("HOPMQ_RABBITMQ4")
+}
+
+fn uri_in(variable: &str) -> String {
+    std::env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} must be the URI of a RabbitMQ; tests/run starts one"))
 }
 
 /// The broker that a scenario runs against.
@@ -32,6 +41,14 @@ pub struct Server {
     /// Makes this run's names different from those of any other on the same server.
     run: u64,
     names: AtomicU32,
+}
+
+/// Who a server is, for what differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    Embedded,
+    RabbitMq3,
+    RabbitMq4,
 }
 
 #[derive(Debug)]
@@ -46,9 +63,9 @@ impl Server {
         Self { place, embedded, run, names: AtomicU32::new(0) }
     }
 
-    /// The RabbitMQ that `HOPMQ_RABBITMQ` names.
-    pub fn rabbitmq() -> Self {
-        Self::new(Place::Tcp(Box::new(rabbitmq_uri().parse().unwrap())), None)
+    /// The server at a URI.
+    pub fn at(uri: &str) -> Self {
+        Self::new(Place::Tcp(Box::new(uri.parse().unwrap())), None)
     }
 
     /// The embedded broker, over TCP.
@@ -91,6 +108,19 @@ impl Server {
                 let broker = broker.as_ref().unwrap();
                 Deref::deref(broker).connect(config).await
             }
+        }
+    }
+
+    /// Asks the server who it is.
+    pub async fn version(&self) -> Version {
+        let connection = self.connect().await;
+        let properties = &connection.server().properties;
+        let says = |name| properties.get(name).and_then(FieldValue::as_str).unwrap();
+        match (says("product"), says("version").split('.').next()) {
+            ("HopMQ", _) => Version::Embedded,
+            ("RabbitMQ", Some("3")) => Version::RabbitMq3,
+            ("RabbitMQ", Some("4")) => Version::RabbitMq4,
+            other => panic!("{other:?}"),
         }
     }
 

@@ -189,14 +189,6 @@ pub async fn bad_frame_end(server: &Server) {
     assert_eq!(close.reply_code, 501);
 }
 
-/// A peer that speaks something else is told what would have been right.
-pub async fn protocol_header(server: &Server) {
-    let mut raw = server.raw().await;
-    raw.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
-    let answer = raw.rest().await;
-    assert!(answer.starts_with(b"AMQP") && answer.len() == 8, "{answer:?}");
-}
-
 /// Before the login there is nothing to have.
 pub async fn no_connection_before_login(server: &Server) {
     let mut raw = server.raw().await;

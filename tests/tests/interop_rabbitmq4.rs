@@ -1,0 +1,30 @@
+//! Every scenario against a real RabbitMQ 4, the one that `HOPMQ_RABBITMQ4` names.
+
+use hopmq_tests::programs;
+use hopmq_tests::scenarios::boxed::Scenario;
+use hopmq_tests::scenarios::{self, Server};
+
+fn rabbitmq4(scenario: Scenario) {
+    scenarios::run(&scenarios::current_thread(), async || Server::at(&scenarios::rabbitmq4_uri()), scenario);
+}
+
+hopmq_tests::scenarios!(crate::rabbitmq4);
+
+mod only {
+    hopmq_tests::rabbitmq_scenarios!(crate::rabbitmq4);
+}
+
+#[test]
+fn pika_publishes_and_consumes() {
+    programs::pika_round_trip(&scenarios::rabbitmq4_uri());
+}
+
+#[test]
+fn quickstart() {
+    programs::assert_quickstart(Some(&scenarios::rabbitmq4_uri()), "RabbitMQ ");
+}
+
+#[test]
+fn tutorials() {
+    programs::assert_tutorials(Some(&scenarios::rabbitmq4_uri()));
+}
