@@ -6,7 +6,7 @@ use hopmq_tokio::{
     Channel, DeadLetterStrategy, DeclareQueue, ExchangeKind, LeaderLocator, Overflow, Specified,
 };
 
-use super::{Server, closes_channel, closes_connection};
+use super::{Server, Version, closes_channel, closes_connection};
 
 type Declare = DeclareQueue<Specified>;
 
@@ -152,5 +152,9 @@ pub async fn delayed_is_an_exchange_of_a_plugin(server: &Server) {
     let channel = server.channel().await;
     let exchange = server.name("exchange");
     let declare = channel.declare_exchange(&exchange, &ExchangeKind::Topic).delayed().durable();
-    closes_connection(declare, 503, "COMMAND_INVALID - unknown exchange type 'x-delayed-message'").await;
+    let (code, name) = match server.version().await {
+        Version::RabbitMq3 => (503, "COMMAND_INVALID"),
+        Version::RabbitMq4 | Version::Embedded => (406, "PRECONDITION_FAILED"),
+    };
+    closes_connection(declare, code, &format!("{name} - unknown exchange type 'x-delayed-message'")).await;
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hopmq_tokio::{Channel, Delivery, FieldValue, StreamOffset};
 
-use super::{Server, closes_connection, publish_each};
+use super::{Server, Version, closes_connection, publish_each};
 
 /// Where in its stream a message is.
 fn offset(delivery: &Delivery) -> i64 {
@@ -62,9 +62,11 @@ pub async fn need_a_prefetch(server: &Server) {
     let stream = server.name("stream");
     channel.declare_queue(&stream).stream().await.unwrap();
     let other = server.channel().await;
-    let text = format!(
-        "PRECONDITION_FAILED - consumer prefetch count is not set for 'queue '{stream}' in vhost '/''"
-    );
+    let named = match server.version().await {
+        Version::RabbitMq3 => format!("'queue '{stream}' in vhost '/''"),
+        Version::RabbitMq4 | Version::Embedded => format!("stream queue '{stream}' in vhost '/'"),
+    };
+    let text = format!("PRECONDITION_FAILED - consumer prefetch count is not set for {named}");
     closes_connection(other.consume(&stream), 406, &text).await;
     channel.delete_queue(&stream).await.unwrap();
 }
