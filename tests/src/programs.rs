@@ -18,7 +18,7 @@ pub fn pika_round_trip(uri: &str) {
     assert!(output.status.success() && said.starts_with("pika ok: "), "{said}{}", text(&output.stderr));
 }
 
-/// Runs an example of `hopmq-tokio`, against the broker at `uri` where there is one.
+/// Runs an example of the workspace, against the broker at `uri` where there is one.
 pub fn example(name: &str, uri: Option<&str>) -> Output {
     let mut program = Command::new(build_example(name));
     program.env_remove("AMQP_URL");
@@ -51,6 +51,14 @@ pub fn assert_tutorials(uri: Option<&str>) {
             assert!(said.lines().any(|said| said.starts_with(line)), "{name}: no \"{line}\" in:\n{said}");
         }
     }
+}
+
+/// The example with the hand-written loop did its job, against the broker at `uri`.
+pub fn assert_std_net(uri: &str) {
+    let output = example("std_net", Some(uri));
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    assert_eq!(said, "confirmed  3 messages\ndelivered  one\ndelivered  two\ndelivered  three\nclosed\n");
 }
 
 /// The quickstart did its job.

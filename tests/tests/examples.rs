@@ -21,6 +21,14 @@ fn with_another_process_as_the_broker() {
 }
 
 #[test]
+fn std_net() {
+    scenarios::multi_thread().block_on(async {
+        let broker = Broker::start().await.unwrap();
+        programs::assert_std_net(&broker.uri());
+    });
+}
+
+#[test]
 fn a_wrong_uri_is_one_line() {
     for (uri, complaint) in [
         ("http://localhost", "invalid URI: the scheme is \"http\", not \"amqp\" or \"amqps\"\n"),

@@ -26,6 +26,11 @@ fn quickstart() {
 }
 
 #[test]
+fn std_net() {
+    programs::assert_std_net(&scenarios::rabbitmq_uri());
+}
+
+#[test]
 fn tutorials() {
     programs::assert_tutorials(Some(&scenarios::rabbitmq_uri()));
 }
