@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::future::{Future, IntoFuture};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
@@ -164,4 +164,55 @@ async fn no_time_is_too_long_to_connect() -> Outcome {
     options.config.connect_timeout = Duration::MAX;
     connect_with(options).await?.close().await?;
     Ok(())
+}
+
+/// A task that holds a connection. Like on many executors, it is dropped with its last waker.
+struct Task(Connection);
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        let _ = self.0.is_blocked(); // any use of the connection will do
+    }
+}
+
+/// Polls the future from one task, which goes then, and from another, which is left to the future.
+fn poll_from_two_tasks(connection: &Connection, future: &mut (impl Future + Unpin)) {
+    for _ in 0..2 {
+        let waker = Waker::from(Arc::new(Task(connection.clone())));
+        assert!(Pin::new(&mut *future).poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+}
+
+async fn drop_wakers() -> Outcome {
+    let broker = Broker::in_memory(BrokerConfig::default());
+    let config = Config { max_outbox: 1, ..Config::default() };
+    let connection = hopmq::Broker::connect(&broker, config).await.expect("a connection");
+    let channel = connection.open_channel().await?;
+    let publisher = channel.publisher().await?;
+    channel.declare_queue("q").durable().await?;
+
+    let mut confirm = publisher.publish("q", "").try_send()?;
+    poll_from_two_tasks(&connection, &mut confirm);
+    poll_from_two_tasks(&connection, &mut publisher.publish("q", "waits for room").send());
+    poll_from_two_tasks(&connection, &mut connection.open_channel());
+    confirm.await?;
+    channel.get("q").await?.expect("a message").into_delivery().ack()?;
+    let mut consumer = channel.consume("q").await?;
+    poll_from_two_tasks(&connection, &mut pin!(consumer.next()));
+    drop(consumer);
+    Ok(())
+}
+
+#[test]
+fn dropping_a_waker_may_use_the_connection() {
+    let (done, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        done.send(runtime.block_on(drop_wakers()).map_err(|error| error.to_string()))
+    });
+    assert_eq!(finished.recv_timeout(Duration::from_secs(10)), Ok(Ok(())), "a deadlock, or a panic");
 }

@@ -53,7 +53,9 @@ impl Transport for Pipe {
             if half.closed {
                 return Poll::Ready(Ok(0));
             }
-            half.reader = Some(cx.waker().clone());
+            let stale = half.reader.replace(cx.waker().clone());
+            drop(half);
+            drop(stale); // without the lock, as that may drop a task with this pipe in it
             return Poll::Pending;
         }
         let n = room.min(half.bytes.len());
@@ -75,7 +77,9 @@ impl Transport for Pipe {
         }
         let mut room = CAPACITY.saturating_sub(half.bytes.len());
         if room == 0 {
-            half.writer = Some(cx.waker().clone());
+            let stale = half.writer.replace(cx.waker().clone());
+            drop(half);
+            drop(stale);
             return Poll::Pending;
         }
         let mut written = 0;

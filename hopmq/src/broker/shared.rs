@@ -76,12 +76,13 @@ impl BrokerHost {
 
 impl Host for BrokerHost {
     fn pass(&mut self, waker: &Waker, input: Input<'_>, wire: &mut Outbox, now: Instant) -> Pass {
+        let _stale: Option<Waker>; // dropped after the lock is released, as that may drop a task
         let mut guard = self.shared.lock();
         let state = &mut *guard;
-        match state.drivers.get_mut(&self.id) {
-            Some(kept) => kept.clone_from(waker),
-            None => drop(state.drivers.insert(self.id, waker.clone())),
-        }
+        _stale = match state.drivers.get(&self.id) {
+            Some(kept) if kept.will_wake(waker) => None,
+            _ => state.drivers.insert(self.id, waker.clone()),
+        };
         let Some(mut connection) = state.engine.connection(self.id) else {
             return Pass { want: Want::Shutdown, deadline: None };
         };
@@ -101,10 +102,11 @@ impl Host for BrokerHost {
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         state.engine.release(self.id, now);
-        state.drivers.remove(&self.id);
+        let stale = state.drivers.remove(&self.id);
         state.collect_touched(&mut self.woken);
         self.woken.append(&mut state.watchers);
         drop(guard);
+        drop(stale);
         self.woken.drain(..).for_each(Waker::wake);
     }
 }

@@ -174,20 +174,19 @@ impl<'a> Attempt<'a> {
     /// Gives the message to the engine as soon as there is room.
     fn poll(&mut self, cx: &Context<'_>, wants_confirm: bool) -> Poll<Result<Option<Token>, PublishError>> {
         let Self { channel, message, ticket } = self;
-        let (given, _stale) = channel.inner.shared().command(|state, now| {
+        let given = channel.inner.shared().command(|state, now| {
             let given = message.give(state, channel, now);
-            let stale = match &given {
-                Err(proto::PublishError::Full | proto::PublishError::Blocked) => {
-                    state.wait_writable(cx, ticket)
-                }
-                given => {
-                    if let (Ok(Some(token)), true) = (given, wants_confirm) {
-                        state.expect_confirm(*token);
-                    }
-                    ticket.take().and_then(|ticket| state.leave_writable(ticket))
-                }
-            };
-            (given, stale) // a waker is dropped without the lock: that may drop a task
+            if let Err(proto::PublishError::Full | proto::PublishError::Blocked) = given {
+                state.wait_writable(cx, ticket);
+                return given;
+            }
+            if let (Ok(Some(token)), true) = (&given, wants_confirm) {
+                state.expect_confirm(*token);
+            }
+            if let Some(ticket) = ticket.take() {
+                state.leave_writable(ticket);
+            }
+            given
         });
         match given {
             Ok(token) => Poll::Ready(Ok(token)),
@@ -201,7 +200,7 @@ impl<'a> Attempt<'a> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            drop(self.channel.inner.shared().look(|state| state.leave_writable(ticket)));
+            self.channel.inner.shared().look(|state| state.leave_writable(ticket));
         }
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -26,10 +27,38 @@ pub(crate) struct Shared {
     clock: Box<dyn Clock>,
 }
 
+/// The locked state. What is stale in it is dropped after the lock is released: fields are dropped in their order.
+struct Locked<'a> {
+    state: MutexGuard<'a, State>,
+    stale: Vec<Waker>,
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.stale = std::mem::take(&mut self.state.stale);
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
 pub(crate) struct State {
     pub(crate) engine: Engine,
     /// Wakes the driver; taken by whoever wakes it first.
     driver: Option<Waker>,
+    /// Wakers that are not needed any more. Dropping one may drop a task with handles in it, which take the lock.
+    stale: Vec<Waker>,
     opening: Slot<Result<Box<ServerInfo>, Arc<CloseReason>>>,
     calls: Answers<Result<Reply, CallError>>,
     confirms: Answers<Result<Confirmation, CallError>>,
@@ -104,20 +133,26 @@ impl<T> Answers<T> {
         }
     }
 
-    fn poll(&mut self, cx: &Context<'_>, token: Token) -> Poll<T> {
+    fn poll(&mut self, cx: &Context<'_>, token: Token, stale: &mut Vec<Waker>) -> Poll<T> {
         let Some(slot) = self.slots.get_mut(&token) else { return Poll::Pending };
-        let answer = slot.poll(cx);
+        let answer = slot.poll(cx, stale);
         if answer.is_ready() {
             self.slots.remove(&token);
         }
         answer
     }
 
-    /// Nobody waits for it any more.
-    fn forget(&mut self, token: Token) -> Option<Slot<T>> {
+    /// Nobody waits for it any more. Gives the slot, unless it was taken already.
+    fn forget(&mut self, token: Token, stale: &mut Vec<Waker>) -> Option<Slot<T>> {
         let slot = self.slots.remove(&token)?;
         self.owed -= usize::from(!slot.is_ready());
-        Some(slot)
+        match slot {
+            Slot::Waiting(waker) => {
+                stale.push(waker);
+                Some(Slot::Empty)
+            }
+            slot => Some(slot),
+        }
     }
 }
 
@@ -134,18 +169,18 @@ impl<T> Slot<T> {
         }
     }
 
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<T> {
-        match std::mem::replace(self, Self::Empty) {
-            Self::Ready(answer) => Poll::Ready(answer),
-            Self::Waiting(waker) if waker.will_wake(cx.waker()) => {
-                *self = Self::Waiting(waker);
-                Poll::Pending
+    fn poll(&mut self, cx: &Context<'_>, stale: &mut Vec<Waker>) -> Poll<T> {
+        let waker = match std::mem::replace(self, Self::Empty) {
+            Self::Ready(answer) => return Poll::Ready(answer),
+            Self::Waiting(waker) if waker.will_wake(cx.waker()) => waker,
+            Self::Waiting(waker) => {
+                stale.push(waker);
+                cx.waker().clone()
             }
-            _ => {
-                *self = Self::Waiting(cx.waker().clone());
-                Poll::Pending
-            }
-        }
+            Self::Empty => cx.waker().clone(),
+        };
+        *self = Self::Waiting(waker);
+        Poll::Pending
     }
 }
 
@@ -155,6 +190,7 @@ impl Shared {
             max_buffered: config.max_event_bytes,
             engine: Engine::new(config, clock.now()),
             driver: None,
+            stale: Vec::new(),
             opening: Slot::Empty,
             calls: Answers::new(),
             confirms: Answers::new(),
@@ -167,8 +203,9 @@ impl Shared {
         Arc::new(Self { state: Mutex::new(state), clock: Box::new(clock) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked { state, stale: Vec::new() }
     }
 
     /// Gives a command to the engine, then wakes the driver.
@@ -215,7 +252,7 @@ impl State {
         &mut self,
         cx: &Context<'_>,
     ) -> Poll<Result<Box<ServerInfo>, Arc<CloseReason>>> {
-        self.opening.poll(cx)
+        self.opening.poll(cx, &mut self.stale)
     }
 
     pub(crate) fn is_blocked(&self) -> bool {
@@ -240,12 +277,12 @@ impl State {
     }
 
     pub(crate) fn poll_reply(&mut self, cx: &Context<'_>, token: Token) -> Poll<Result<Reply, CallError>> {
-        self.calls.poll(cx, token)
+        self.calls.poll(cx, token, &mut self.stale)
     }
 
     /// The caller has gone. What it was or would be granted is given back.
     pub(crate) fn forget_call(&mut self, channel: Option<ChannelId>, token: Token, now: Instant) {
-        match self.calls.forget(token) {
+        match self.calls.forget(token, &mut self.stale) {
             Some(Slot::Ready(Ok(reply))) => {
                 if let Reply::Consumer { .. } = reply {
                     self.drop_consumer(token, now);
@@ -272,26 +309,26 @@ impl State {
         cx: &Context<'_>,
         token: Token,
     ) -> Poll<Result<Confirmation, CallError>> {
-        self.confirms.poll(cx, token)
+        self.confirms.poll(cx, token, &mut self.stale)
     }
 
     pub(crate) fn forget_confirm(&mut self, token: Token) {
-        self.confirms.forget(token);
+        self.confirms.forget(token, &mut self.stale);
     }
 
     /// Asks to be woken when there is room for a publish again. Whoever asks for the first time gets a ticket, and
-    /// [leaves](State::leave_writable) with it. Gives the waker of an earlier call.
-    pub(crate) fn wait_writable(&mut self, cx: &Context<'_>, ticket: &mut Option<u64>) -> Option<Waker> {
+    /// [leaves](State::leave_writable) with it.
+    pub(crate) fn wait_writable(&mut self, cx: &Context<'_>, ticket: &mut Option<u64>) {
         let ticket = ticket.get_or_insert_with(|| {
             self.tickets += 1;
             self.tickets
         });
-        self.writable.insert(*ticket, cx.waker().clone())
+        self.stale.extend(self.writable.insert(*ticket, cx.waker().clone()));
     }
 
     /// Waits for room no more.
-    pub(crate) fn leave_writable(&mut self, ticket: u64) -> Option<Waker> {
-        self.writable.remove(&ticket)
+    pub(crate) fn leave_writable(&mut self, ticket: u64) {
+        self.stale.extend(self.writable.remove(&ticket));
     }
 
     fn wake_writable(&mut self, woken: &mut Vec<Waker>) {
@@ -312,7 +349,7 @@ impl State {
             if incoming.end.is_some() {
                 return Poll::Ready(());
             }
-            incoming.waker = Some(cx.waker().clone());
+            self.stale.extend(incoming.waker.replace(cx.waker().clone()));
             return Poll::Pending;
         }
         std::mem::swap(&mut incoming.deliveries, taken);
@@ -329,6 +366,7 @@ impl State {
     pub(crate) fn drop_consumer(&mut self, consumer: Token, now: Instant) {
         let Some(incoming) = self.consumers.remove(&consumer) else { return };
         self.buffered -= incoming.bytes;
+        self.stale.extend(incoming.waker);
         for delivery in incoming.deliveries {
             self.engine.requeue(delivery, now);
         }
@@ -451,7 +489,7 @@ impl Host for ClientHost {
             now,
             |state, event| state.on_event(event, &mut self.woken, now),
         );
-        state.driver = Some(waker.clone());
+        state.stale.extend(state.driver.replace(waker.clone()));
         drop(guard);
         self.wake_all();
         pass
