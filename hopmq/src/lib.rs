@@ -16,10 +16,11 @@ mod tls;
 pub use broker::Broker;
 pub use bytes::Bytes;
 pub use client::{
-    Call, Channel, Confirm, Confirms, ConnectError, ConnectOptions, Connection, Consume, Consumer,
-    ConsumerEnd, DeadLetterStrategy, DeclareExchange, DeclareQueue, Delivery, Endpoint, Error, ExchangeKind,
-    GotDelivery, LeaderLocator, NewPublisher, Overflow, Publish, PublishError, Publisher, Publishing, Queue,
-    Sending, SendingUnconfirmed, Specified, StreamOffset, Unspecified, UriError,
+    Call, Channel, Confirm, Confirms, ConfirmsError, ConnectError, ConnectOptions, Connection, Consume,
+    Consumer, ConsumerEnd, DeadLetterStrategy, DeclareExchange, DeclareQueue, Delivery, Endpoint, Error,
+    ExchangeKind, GotDelivery, LeaderLocator, NewPublisher, Overflow, Publish, PublishError, Publisher,
+    Publishing, Queue, Sending, SendingUnconfirmed, Specified, StreamOffset, Unspecified, UriError,
+    WaitForConfirms,
 };
 pub use hopmq_proto::Instant;
 pub use hopmq_proto::amqp::{
@@ -27,7 +28,7 @@ pub use hopmq_proto::amqp::{
 };
 pub use hopmq_proto::broker::{Config as BrokerConfig, QueueStats, User};
 pub use hopmq_proto::client::{
-    CallError, CloseReason, CommandError, Config, HandshakeError, HandshakeStep, Heartbeat, Lost, Message,
-    PeerMisbehaved, Returned, ServerClose, ServerInfo, SettleError,
+    CallError, CloseReason, CommandError, Config, ConfirmFailures, HandshakeError, HandshakeStep, Heartbeat,
+    Lost, Message, PeerMisbehaved, Returned, ServerClose, ServerInfo, SettleError,
 };
 pub use tls::{Pem, ServerName, TlsError, TlsOptions};

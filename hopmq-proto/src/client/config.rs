@@ -29,8 +29,12 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long a reply may take.
     pub call_timeout: Duration,
-    /// How long a confirm may take.
+    /// How long a confirm may take. A consumer that lags far behind holds up the confirms behind its deliveries; this
+    /// bounds that too.
     pub confirm_timeout: Duration,
+    /// How long a publish may wait for room: for the outbox to be written, for confirms, for a server that takes no
+    /// publishes. For those who wait; the engine itself refuses at once.
+    pub publish_timeout: Duration,
     /// How long a close of the connection may take, and the last bytes behind it.
     pub close_timeout: Duration,
     /// The largest body to accept, in bytes. A larger one closes its channel with 311.
@@ -59,6 +63,7 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(10),
             call_timeout: Duration::from_secs(30),
             confirm_timeout: Duration::from_secs(60),
+            publish_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(10),
             max_body_size: 128 << 20,
             max_outbox: 1 << 20,

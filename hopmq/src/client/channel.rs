@@ -10,7 +10,8 @@ use super::connection::ConnectionInner;
 use super::consumer::Consume;
 use super::delivery::GotDelivery;
 use super::exchange::{DeclareExchange, ExchangeKind};
-use super::publisher::{Message, NewPublisher, SendingUnconfirmed};
+use super::publish::{Message, SendingUnconfirmed};
+use super::publisher::NewPublisher;
 use super::queue::DeclareQueue;
 use super::shared::Shared;
 

@@ -67,6 +67,14 @@ pub enum PublishError {
         /// The body.
         body: Bytes,
     },
+    /// It was not sent, because there was no room for it within
+    /// [`publish_timeout`](crate::Config::publish_timeout): too many confirms are missing, the broker does not read, or
+    /// [takes no publishes](super::Connection::is_blocked). The body comes back.
+    #[error("not sent: there was no room for it in time")]
+    TimedOut {
+        /// The body.
+        body: Bytes,
+    },
     /// The broker could not take it, or a full queue refused it.
     #[error("the broker refused the message")]
     Nacked,

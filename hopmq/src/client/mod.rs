@@ -3,6 +3,7 @@
 mod arguments;
 mod call;
 mod channel;
+mod confirm;
 mod connect;
 mod connection;
 mod consumer;
@@ -11,14 +12,17 @@ mod endpoint;
 mod error;
 mod exchange;
 mod options;
+mod publish;
 mod publisher;
 mod queue;
 mod queue_arguments;
 mod shared;
 mod uri;
+mod waits;
 
 pub use call::Call;
 pub use channel::Channel;
+pub use confirm::{Confirm, Confirms, ConfirmsError, WaitForConfirms};
 pub use connection::Connection;
 pub use consumer::{Consume, Consumer, StreamOffset};
 pub use delivery::{Delivery, GotDelivery};
@@ -26,9 +30,8 @@ pub use endpoint::Endpoint;
 pub use error::{ConnectError, Error, PublishError};
 pub use exchange::{DeclareExchange, ExchangeKind};
 pub use options::ConnectOptions;
-pub use publisher::{
-    Confirm, Confirms, NewPublisher, Publish, Publisher, Publishing, Sending, SendingUnconfirmed,
-};
+pub use publish::{Publish, Publishing, Sending, SendingUnconfirmed};
+pub use publisher::{NewPublisher, Publisher};
 pub use queue::{DeclareQueue, Queue, Specified, Unspecified};
 pub use queue_arguments::{DeadLetterStrategy, LeaderLocator, Overflow};
 pub use shared::ConsumerEnd;

@@ -2,14 +2,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use hopmq_proto::client::{
     CallError, ChannelId, CloseReason, Config, Confirmation, Connection as Engine, Delivery, Event, Reply,
     ServerInfo, Token,
 };
-use hopmq_proto::{Instant, Outbox};
+use hopmq_proto::{Instant, Outbox, Want};
 
+use super::waits::{Ticket, Waits};
 use crate::driver::{Host, Input, Pass, run_engine};
 use crate::io::Clock;
 
@@ -63,10 +65,9 @@ pub(crate) struct State {
     calls: Answers<Result<Reply, CallError>>,
     confirms: Answers<Result<Confirmation, CallError>>,
     consumers: BTreeMap<Token, Incoming>,
-    /// Publishers that were refused and wait for room, in the order in which they first were.
-    writable: BTreeMap<u64, Waker>,
-    /// How many have waited for room so far.
-    tickets: u64,
+    /// Publishers that were refused and wait for room.
+    room: Waits,
+    publish_timeout: Duration,
     /// Bytes of deliveries that no consumer has taken yet.
     buffered: usize,
     max_buffered: usize,
@@ -186,6 +187,7 @@ impl<T> Slot<T> {
 
 impl Shared {
     pub(crate) fn new(config: Config, clock: impl Clock) -> Arc<Self> {
+        let publish_timeout = config.publish_timeout;
         let state = State {
             max_buffered: config.max_event_bytes,
             engine: Engine::new(config, clock.now()),
@@ -195,8 +197,8 @@ impl Shared {
             calls: Answers::new(),
             confirms: Answers::new(),
             consumers: BTreeMap::new(),
-            writable: BTreeMap::new(),
-            tickets: 0,
+            room: Waits::new(),
+            publish_timeout,
             buffered: 0,
             blocked: false,
         };
@@ -261,7 +263,7 @@ impl State {
 
     /// Whether the server is not to be read for now, because consumers lag behind.
     fn is_paused(&self) -> bool {
-        let awaited = self.calls.owed > 0 || self.confirms.owed > 0 || !self.writable.is_empty();
+        let awaited = self.calls.owed > 0 || self.confirms.owed > 0 || !self.room.is_empty();
         let factor = if awaited { AWAITED_FACTOR } else { 1 };
         self.buffered > self.max_buffered.saturating_mul(factor)
     }
@@ -317,22 +319,20 @@ impl State {
     }
 
     /// Asks to be woken when there is room for a publish again. Whoever asks for the first time gets a ticket, and
-    /// [leaves](State::leave_writable) with it.
-    pub(crate) fn wait_writable(&mut self, cx: &Context<'_>, ticket: &mut Option<u64>) {
-        let ticket = ticket.get_or_insert_with(|| {
-            self.tickets += 1;
-            self.tickets
-        });
-        self.stale.extend(self.writable.insert(*ticket, cx.waker().clone()));
+    /// [leaves](State::leave_room) with it; it is taken away when the time is over.
+    pub(crate) fn wait_for_room(&mut self, cx: &Context<'_>, ticket: &mut Option<Ticket>, now: Instant) {
+        let place = *ticket.get_or_insert_with(|| self.room.join(now + self.publish_timeout));
+        if place.is_due(now) {
+            *ticket = None;
+            self.leave_room(place);
+        } else {
+            self.stale.extend(self.room.wait(cx, place));
+        }
     }
 
     /// Waits for room no more.
-    pub(crate) fn leave_writable(&mut self, ticket: u64) {
-        self.stale.extend(self.writable.remove(&ticket));
-    }
-
-    fn wake_writable(&mut self, woken: &mut Vec<Waker>) {
-        woken.extend(std::mem::take(&mut self.writable).into_values());
+    pub(crate) fn leave_room(&mut self, ticket: Ticket) {
+        self.stale.extend(self.room.leave(ticket));
     }
 
     // Consumers.
@@ -387,7 +387,7 @@ impl State {
                 woken.extend(self.confirms.fill(token, result).ok().flatten());
             }
             Event::Reply { token, result } => self.on_reply(token, result, woken, now),
-            Event::Writable => self.wake_writable(woken),
+            Event::Writable => self.room.wake_all(woken),
             Event::Opened(info) => woken.extend(self.opening.fill(Ok(info))),
             Event::ConsumerCancelled { consumer } => {
                 if let Some(incoming) = self.consumers.get_mut(&consumer) {
@@ -398,13 +398,13 @@ impl State {
                 for incoming in self.consumers.values_mut().filter(|incoming| incoming.channel == channel) {
                     woken.extend(incoming.finish(ConsumerEnd::Closed(reason.clone())));
                 }
-                self.wake_writable(woken);
+                self.room.wake_all(woken);
             }
             Event::Blocked { .. } => self.blocked = true,
             Event::Unblocked => self.blocked = false,
             Event::Closed { reason } => {
                 woken.extend(self.opening.fill(Err(reason)));
-                self.wake_writable(woken);
+                self.room.wake_all(woken);
             }
             // No handle publishes mandatory messages without confirms, so a return always has its publish.
             _ => {}
@@ -482,13 +482,17 @@ impl Host for ClientHost {
             Input::Eof => state.engine.handle_eof(now),
             Input::Failed(error) => state.engine.handle_transport_error(error.to_string(), now),
         }
-        let pass = run_engine(
+        let mut pass = run_engine(
             state,
             |state| &mut state.engine,
             wire,
             now,
             |state, event| state.on_event(event, &mut self.woken, now),
         );
+        state.room.wake_due(now, &mut self.woken);
+        if pass.want != Want::Shutdown {
+            pass.deadline = pass.deadline.into_iter().chain(state.room.next_due()).min();
+        }
         state.stale.extend(state.driver.replace(waker.clone()));
         drop(guard);
         self.wake_all();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use hopmq_tokio::{Confirms, Properties, PublishError};
+use hopmq_tokio::{ConfirmFailures, Confirms, ConfirmsError, Properties, PublishError};
 use tokio::task::JoinSet;
 
 use super::{Fate, Server, drain, drop_after, eventually, fate, ready};
@@ -127,4 +127,74 @@ pub async fn without_confirms_nothing_is_lost(server: &Server) {
     let late = channel.publish("", queue.name(), &Properties::new(), "late").await;
     let Err(PublishError::NotSent { body, .. }) = late else { panic!("{late:?}") };
     assert_eq!(body, "late", "the body comes back");
+}
+
+/// All, and not the last: what the broker has when the wait is over is everything.
+pub async fn wait_for_all(server: &Server) {
+    const COUNT: u32 = 3000;
+    let channel = server.channel().await;
+    let queue = channel.declare_queue("").exclusive().await.unwrap();
+    let publisher = channel.publisher().await.unwrap();
+    publisher.wait_for_confirms().await.unwrap(); // there is nothing to wait for
+    for round in 1..=3 {
+        for n in 0..COUNT {
+            drop(publisher.publish(queue.name(), n.to_string()).send().await.unwrap());
+        }
+        publisher.wait_for_confirms().await.unwrap();
+        assert_eq!(ready(&channel, queue.name()).await, COUNT * round);
+    }
+}
+
+pub async fn wait_for_all_counts_what_came_back(server: &Server) {
+    let channel = server.channel().await;
+    let queue = channel.declare_queue("").exclusive().await.unwrap();
+    let publisher = channel.publisher().mandatory().await.unwrap();
+    let nowhere = server.name("nowhere");
+    for n in 0..300 {
+        let key = if n % 3 == 0 { &nowhere } else { queue.name() };
+        drop(publisher.publish(key, n.to_string()).send().await.unwrap());
+    }
+    let counted = ConfirmFailures { nacked: 0, returned: 100, lost: 0 };
+    assert_eq!(publisher.wait_for_confirms().await, Err(ConfirmsError::Failed(counted)));
+    publisher.publish(queue.name(), "and again").await.unwrap();
+    publisher.wait_for_confirms().await.unwrap();
+}
+
+pub async fn wait_for_all_ends_with_the_channel(server: &Server) {
+    let channel = server.channel().await;
+    let publisher = channel.publisher().await.unwrap();
+    drop(publisher.publish("q", "x").exchange(&server.name("missing")).send().await.unwrap());
+    match publisher.wait_for_confirms().await {
+        Err(ConfirmsError::Ended(error)) => assert!(error.close_reason().is_some(), "{error:?}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// One publisher allows itself less than the connection does, on many tasks.
+pub async fn at_most_so_many_of_a_publisher(server: &Server) {
+    let channel = server.channel().await;
+    let queue = channel.declare_queue("").exclusive().await.unwrap();
+    let publisher = channel.publisher().max_unconfirmed(3).await.unwrap();
+    let mut confirms = Confirms::new();
+    let refused = loop {
+        match publisher.publish(queue.name(), "at once").try_send() {
+            Ok(confirm) => confirms.push(confirm),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused, PublishError::Full { body: "at once".into() });
+    assert!(confirms.len() >= 3, "{} were let through", confirms.len());
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        let (publisher, queue) = (publisher.clone(), queue.name().to_owned());
+        tasks.spawn(async move {
+            for n in 0..50 {
+                publisher.publish(&queue, n.to_string()).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    let sent = confirms.len() + 400;
+    confirms.wait().await.unwrap();
+    assert_eq!(ready(&channel, queue.name()).await as usize, sent);
 }

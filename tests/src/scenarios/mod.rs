@@ -56,7 +56,8 @@ macro_rules! with_scenarios {
         channels: a_closed_channel_says_why, an_error_ends_one_channel_only, many_at_once, numbers_are_used_again,
             too_many, used_from_many_tasks;
         confirms: of_thousands_all_resolve, of_many_tasks, dropped_ones_disturb_nobody, end_with_their_channel,
-            select_twice_is_fine, without_confirms_nothing_is_lost;
+            select_twice_is_fine, without_confirms_nothing_is_lost, wait_for_all, wait_for_all_counts_what_came_back,
+            wait_for_all_ends_with_the_channel, at_most_so_many_of_a_publisher;
         connections: missing_vhost, server_says_who_it_is, the_first_cause_ends_everything, wrong_password,
             wrong_user, closing_ends_everything, closing_sends_what_was_published, dropping_all_handles_closes;
         consumers: cancel_gives_back_what_was_not_taken, duplicate_tag, end_when_the_queue_is_deleted, exclusive,
@@ -77,7 +78,7 @@ macro_rules! with_scenarios {
             delete_missing, delete_unbinds, delete_with_unacked, exclusive, exclusive_goes_with_its_connection,
             inequivalent, inequivalent_arguments, last_declared, names, passive_missing, purge, reserved_names,
             server_named;
-        returns: carry_the_message, identical_messages, mixed_with_routable;
+        returns: carry_the_message, identical_messages, mixed_with_routable, trap_26_ambiguous_only_where_identical;
         routing: alternate_exchange, default_exchange, direct, each_queue_once, exchange_cycle,
             exchange_to_exchange, fanout, headers_all, headers_any, headers_with_x, topic, unknown_match;
         settle: ack, ack_all, cancel_keeps_unacked, channel_close_requeues_in_order, connection_loss_requeues,

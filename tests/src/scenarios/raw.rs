@@ -77,6 +77,14 @@ impl Raw {
         poll_fn(|cx| self.transport.poll_read(cx, &mut self.input)).await.unwrap_or(0) > 0
     }
 
+    /// Fills `bytes`, for what is not a frame.
+    pub async fn read_exact(&mut self, bytes: &mut [u8]) {
+        while self.input.len() < bytes.len() {
+            assert!(self.read().await, "the stream has ended");
+        }
+        self.input.copy_to_slice(bytes);
+    }
+
     /// The next frame that is no heartbeat; `None` at the end of the stream.
     pub async fn frame(&mut self) -> Option<Frame> {
         loop {

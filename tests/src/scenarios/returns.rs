@@ -62,3 +62,32 @@ pub async fn identical_messages(server: &Server) {
         assert!(matches!(fate(confirm.await), Fate::Returned(_)));
     }
 }
+
+/// `basic.return` carries no tag (trap 26): only where nothing tells two messages apart may it be either's, and says so.
+pub async fn trap_26_ambiguous_only_where_identical(server: &Server) {
+    let channel = server.channel().await;
+    let publisher = channel.publisher().mandatory().await.unwrap();
+    let nowhere = server.name("nowhere");
+    let send = async |count: usize, ids: bool| {
+        let mut confirms = Vec::new();
+        for n in 0..count {
+            let properties =
+                Properties::new().with_message_id(if ids { n.to_string() } else { String::new() });
+            let properties = properties.unwrap();
+            let publish = publisher.publish(&nowhere, "same").properties(&properties);
+            confirms.push(publish.send().await.unwrap());
+        }
+        let mut ambiguous = Vec::new();
+        for confirm in confirms {
+            let Fate::Returned(returned) = fate(confirm.await) else { panic!("it was taken") };
+            ambiguous.push(returned.ambiguous);
+        }
+        ambiguous
+    };
+    assert_eq!(send(1, false).await, [false]);
+    assert_eq!(send(100, true).await, [false; 100], "each has an id");
+    let identical = send(100, false).await;
+    assert!(!identical[99], "when the last one came back no other was left");
+    let one_by_one = send(1, false).await;
+    assert_eq!(one_by_one, [false]);
+}
