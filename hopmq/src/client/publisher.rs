@@ -78,7 +78,7 @@ pub struct Publisher {
 
 impl Publisher {
     /// Publishes a message. Awaiting it waits for room, sends, and waits for the confirm; to have many on their way
-    /// at once, [`send`](Publish::send) them and await the [`Confirm`]s together.
+    /// at once, [`send`](Publish::send) them and await the [`Confirm`](super::Confirm)s together.
     ///
     /// Messages are persistent unless [`properties`](Publish::properties) say otherwise.
     ///
