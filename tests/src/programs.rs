@@ -10,12 +10,18 @@ const PIKA_MESSAGES: &str = "1000";
 
 /// Has Python's pika, a client that somebody else wrote, talk to the broker at `uri`.
 pub fn pika_round_trip(uri: &str) {
-    let python = std::env::var("HOPMQ_PYTHON")
-        .expect("HOPMQ_PYTHON must be a Python that has pika; tests/run installs one");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("pika/roundtrip.py");
-    let output = Command::new(python).arg(script).args([uri, PIKA_MESSAGES]).output().unwrap();
+    let output = judge("roundtrip.py").args([uri, PIKA_MESSAGES]).output().unwrap();
     let said = text(&output.stdout);
     assert!(output.status.success() && said.starts_with("pika ok: "), "{said}{}", text(&output.stderr));
+}
+
+/// One of the Python programs in `tests/judges`, which stand on what others wrote.
+pub fn judge(script: &str) -> Command {
+    let python = std::env::var("HOPMQ_PYTHON")
+        .expect("HOPMQ_PYTHON must be a Python with tests/judges/requirements.txt; tests/run makes one");
+    let mut program = Command::new(python);
+    program.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("judges").join(script));
+    program
 }
 
 /// Runs an example of the workspace, against the broker at `uri` where there is one.
