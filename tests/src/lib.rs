@@ -1,5 +1,6 @@
 //! What the tests share: scenarios for both brokers, the seeded world, the bodies of the fuzz targets.
 
+pub mod blocking;
 pub mod fuzz;
 pub mod programs;
 pub mod scenarios;

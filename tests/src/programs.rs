@@ -59,11 +59,12 @@ pub fn assert_tutorials(uri: Option<&str>) {
     }
 }
 
-/// The example with the hand-written loop did its job, against the broker at `uri`.
-pub fn assert_std_net(uri: &str) {
-    let output = example("std_net", Some(uri));
+/// The examples without a runtime did their job, against the broker at `uri`: the hand-written loop, and the blocking
+/// client.
+pub fn assert_without_runtime(name: &str, uri: &str) {
+    let output = example(name, Some(uri));
     let said = text(&output.stdout);
-    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    assert!(output.status.success(), "{name}: {said}{}", text(&output.stderr));
     assert_eq!(said, "confirmed  3 messages\ndelivered  one\ndelivered  two\ndelivered  three\nclosed\n");
 }
 

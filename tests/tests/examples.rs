@@ -21,10 +21,12 @@ fn with_another_process_as_the_broker() {
 }
 
 #[test]
-fn std_net() {
+fn without_a_runtime() {
     scenarios::multi_thread().block_on(async {
         let broker = Broker::start().await.unwrap();
-        programs::assert_std_net(&broker.uri());
+        for name in ["std_net", "hello"] {
+            programs::assert_without_runtime(name, &broker.uri());
+        }
     });
 }
 

@@ -27,7 +27,31 @@ fn quickstart() {
 
 #[test]
 fn std_net() {
-    programs::assert_std_net(&scenarios::rabbitmq_uri());
+    programs::assert_without_runtime("std_net", &scenarios::rabbitmq_uri());
+}
+
+mod blocking {
+    use hopmq_tests::{blocking, programs, scenarios};
+
+    #[test]
+    fn hello() {
+        programs::assert_without_runtime("hello", &scenarios::rabbitmq_uri());
+    }
+
+    #[test]
+    fn round_trip() {
+        blocking::round_trip(&scenarios::rabbitmq_uri());
+    }
+
+    #[test]
+    fn many_threads() {
+        blocking::many_threads(&scenarios::rabbitmq_uri());
+    }
+
+    #[test]
+    fn heartbeats() {
+        blocking::heartbeats(&scenarios::rabbitmq_uri());
+    }
 }
 
 #[test]
