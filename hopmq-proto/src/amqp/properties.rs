@@ -1,6 +1,6 @@
 use bytes::BytesMut;
 
-use super::{FieldTable, Reader, ShortStr, WireError, Writer};
+use super::{FieldTable, FieldValue, Reader, ShortStr, WireError, Writer};
 
 /// The lowest bit of a flag word says that another word follows.
 const CONTINUATION: u16 = 1;
@@ -139,6 +139,34 @@ impl Properties {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets one header, in place of an earlier value, beside those that are there.
+    ///
+    /// ```
+    /// use hopmq_proto::amqp::Properties;
+    ///
+    /// let properties = Properties::new().with_header("attempt", 3)?.with_header("trace", "a1b2")?;
+    /// assert_eq!(properties.header("attempt").and_then(|value| value.as_i64()), Some(3));
+    /// # Ok::<(), hopmq_proto::amqp::WireError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::ShortStrTooLong`] when the name has more than 255 bytes.
+    pub fn with_header<K>(mut self, name: K, value: impl Into<FieldValue>) -> Result<Self, WireError>
+    where
+        K: TryInto<ShortStr>,
+        WireError: From<K::Error>,
+    {
+        self.headers.get_or_insert_default().insert(name, value)?;
+        Ok(self)
+    }
+
+    /// The value of a header, if there is one of this name.
+    #[must_use]
+    pub fn header(&self, name: impl AsRef<[u8]>) -> Option<&FieldValue> {
+        self.headers.as_ref()?.get(name)
     }
 
     /// Sets `delivery_mode` to 2: a durable queue keeps the message on disk.

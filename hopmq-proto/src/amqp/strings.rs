@@ -102,7 +102,12 @@ impl LongStr {
     }
 
     pub(crate) fn copy(bytes: &[u8]) -> Self {
-        Self(Bytes::copy_from_slice(bytes))
+        Self::from_bytes(Bytes::copy_from_slice(bytes))
+    }
+
+    /// Of any length: what is too long fails when it is encoded.
+    pub(crate) const fn from_bytes(bytes: Bytes) -> Self {
+        Self(bytes)
     }
 }
 

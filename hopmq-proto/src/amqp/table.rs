@@ -1,5 +1,8 @@
 use alloc::string::String;
-use alloc::vec::Vec;
+use alloc::vec::{self, Vec};
+use core::num::TryFromIntError;
+
+use bytes::Bytes;
 
 use super::{LongStr, Reader, ShortStr, WireError, Writer};
 
@@ -94,6 +97,15 @@ impl FieldTable {
     }
 }
 
+impl IntoIterator for FieldTable {
+    type Item = (ShortStr, FieldValue);
+    type IntoIter = vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl FromIterator<(ShortStr, FieldValue)> for FieldTable {
     fn from_iter<I: IntoIterator<Item = (ShortStr, FieldValue)>>(entries: I) -> Self {
         Self(entries.into_iter().collect())
@@ -173,6 +185,58 @@ impl FieldValue {
         })
     }
 
+    /// The number, when the value is an integer of any width and not negative.
+    #[must_use]
+    pub fn as_u64(&self) -> Option<u64> {
+        self.as_i64().and_then(|n| u64::try_from(n).ok())
+    }
+
+    /// The number, when the value is a floating-point number of either width.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        match *self {
+            Self::F32(n) => Some(n.into()),
+            Self::F64(n) => Some(n),
+            _ => None,
+        }
+    }
+
+    /// The bytes, when the value is a string or bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::String(bytes) | Self::Bytes(bytes) => Some(bytes.as_bytes()),
+            _ => None,
+        }
+    }
+
+    /// Seconds since 1970-01-01 00:00:00 UTC, when the value is a time.
+    #[must_use]
+    pub fn as_timestamp(&self) -> Option<u64> {
+        match self {
+            Self::Timestamp(seconds) => Some(*seconds),
+            _ => None,
+        }
+    }
+
+    /// The values, when the value is an array.
+    #[must_use]
+    pub fn as_array(&self) -> Option<&[Self]> {
+        match self {
+            Self::Array(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// The table, when the value is one.
+    #[must_use]
+    pub fn as_table(&self) -> Option<&FieldTable> {
+        match self {
+            Self::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
     /// The truth value, when the value is one.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
@@ -209,6 +273,61 @@ impl From<String> for FieldValue {
         Self::from(text.as_str())
     }
 }
+
+impl From<&String> for FieldValue {
+    fn from(text: &String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+/// Bytes, not a string; without copying them.
+impl From<Bytes> for FieldValue {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(LongStr::from_bytes(bytes))
+    }
+}
+
+/// Bytes, not a string.
+impl From<Vec<u8>> for FieldValue {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::from(Bytes::from(bytes))
+    }
+}
+
+/// Bytes, not a string.
+impl From<&[u8]> for FieldValue {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Bytes(LongStr::copy(bytes))
+    }
+}
+
+/// `None` is no value.
+impl<T: Into<FieldValue>> From<Option<T>> for FieldValue {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Void, Into::into)
+    }
+}
+
+impl<T: Into<FieldValue>> FromIterator<T> for FieldValue {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        Self::Array(values.into_iter().map(Into::into).collect())
+    }
+}
+
+macro_rules! try_from {
+    ($($type:ty),*) => {
+        $(/// AMQP's largest integer is an `i64`.
+        impl TryFrom<$type> for FieldValue {
+            type Error = TryFromIntError;
+
+            fn try_from(value: $type) -> Result<Self, TryFromIntError> {
+                i64::try_from(value).map(Self::I64)
+            }
+        })*
+    };
+}
+
+try_from! { u64, usize, isize }
 
 impl From<ShortStr> for FieldValue {
     fn from(text: ShortStr) -> Self {

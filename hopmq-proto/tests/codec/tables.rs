@@ -1,4 +1,4 @@
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use hopmq_proto::amqp::{FieldTable, FieldValue, MAX_TABLE_DEPTH, Reader, ShortStr, WireError, Writer};
 use proptest::prelude::*;
 
@@ -265,4 +265,41 @@ fn a_value_is_small_in_memory() {
     // What a peer can make us allocate is this times the bytes of its frame.
     assert!(size_of::<FieldValue>() <= 40, "{}", size_of::<FieldValue>());
     assert!(size_of::<(ShortStr, FieldValue)>() <= 72, "{}", size_of::<(ShortStr, FieldValue)>());
+}
+
+#[test]
+fn rust_values_go_in_and_come_out() {
+    let borrowed = String::from("x");
+    let table = FieldTable::new()
+        .with("text", String::from("grün"))
+        .with("borrowed", &borrowed)
+        .with("bytes", vec![0_u8, 255])
+        .with("shared", Bytes::from_static(b"abc"))
+        .with("slice", &[1_u8][..])
+        .with("small", 7_u8)
+        .with("negative", -7_i64)
+        .with("float", 1.5_f32)
+        .with("nothing", None::<i32>)
+        .with("something", Some(true))
+        .with("list", (1..=3).collect::<FieldValue>())
+        .with("nested", FieldTable::new().with("k", "v"));
+    let table = decode(&encode(&table).unwrap()).unwrap();
+    let get = |key: &str| table.get(key).unwrap();
+    assert_eq!((get("text").as_str(), get("text").as_bytes()), (Some("grün"), Some("grün".as_bytes())));
+    assert_eq!(get("borrowed").as_str(), Some(&*borrowed));
+    assert_eq!((get("bytes").as_bytes(), get("bytes").as_str()), (Some(&[0, 255][..]), None));
+    assert_eq!(get("shared").as_bytes(), Some(&b"abc"[..]));
+    assert_eq!(get("slice"), &FieldValue::from(vec![1_u8]));
+    assert_eq!((get("small").as_u64(), get("small").as_i64()), (Some(7), Some(7)));
+    assert_eq!((get("negative").as_u64(), get("negative").as_i64()), (None, Some(-7)));
+    assert_eq!((get("float").as_f64(), get("float").as_i64()), (Some(1.5), None));
+    assert_eq!((get("nothing"), get("something").as_bool()), (&FieldValue::Void, Some(true)));
+    let list: Vec<_> = get("list").as_array().unwrap().iter().filter_map(FieldValue::as_i64).collect();
+    assert_eq!(list, [1, 2, 3]);
+    assert_eq!(get("nested").as_table().and_then(|nested| nested.get("k")?.as_str()), Some("v"));
+    assert_eq!(FieldValue::Timestamp(9).as_timestamp(), Some(9));
+    assert_eq!(FieldValue::try_from(u64::MAX).ok(), None, "AMQP has no such number");
+    assert_eq!(FieldValue::try_from(9_u64), Ok(FieldValue::I64(9)));
+    assert_eq!(FieldValue::try_from(9_usize), Ok(FieldValue::I64(9)));
+    assert_eq!(table.into_iter().next().unwrap().0, "text");
 }

@@ -99,7 +99,8 @@ pub async fn every_field_type(server: &Server) {
 /// A table with an array with a table, and so on.
 fn nested(pairs: usize) -> Properties {
     let innermost = FieldTable::new().with("innermost", 1);
-    let headers = (0..pairs).fold(innermost, |table, _| FieldTable::new().with("in", vec![table.into()]));
+    let headers =
+        (0..pairs).fold(innermost, |table, _| FieldTable::new().with("in", vec![FieldValue::from(table)]));
     Properties::new().with_headers(headers)
 }
 
