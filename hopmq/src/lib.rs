@@ -19,9 +19,11 @@ pub use client::{
     Call, Channel, Confirm, Confirms, ConfirmsError, ConnectError, ConnectOptions, Connection, Consume,
     Consumer, ConsumerEnd, DeadLetterStrategy, DeclareExchange, DeclareQueue, Delivery, Endpoint, Error,
     ExchangeKind, GotDelivery, LeaderLocator, NewPublisher, Overflow, Publish, PublishError, Publisher,
-    Publishing, Queue, Sending, SendingUnconfirmed, Specified, StreamOffset, Unspecified, UriError,
-    WaitForConfirms,
+    Publishing, Queue, Sending, SendingUnconfirmed, Specified, StreamOffset, Transaction, Unspecified,
+    UriError, WaitForConfirms,
 };
+#[cfg(feature = "json")]
+pub use client::{PayloadError, from_json, json_properties};
 pub use hopmq_proto::Instant;
 pub use hopmq_proto::amqp::{
     Credentials, FieldTable, FieldValue, LongStr, Mechanism, Properties, ReplyCode, ShortStr, WireError,

@@ -11,12 +11,15 @@ mod delivery;
 mod endpoint;
 mod error;
 mod exchange;
+#[cfg(feature = "json")]
+mod json;
 mod options;
 mod publish;
 mod publisher;
 mod queue;
 mod queue_arguments;
 mod shared;
+mod transaction;
 mod uri;
 mod waits;
 
@@ -29,10 +32,13 @@ pub use delivery::{Delivery, GotDelivery};
 pub use endpoint::Endpoint;
 pub use error::{ConnectError, Error, PublishError};
 pub use exchange::{DeclareExchange, ExchangeKind};
+#[cfg(feature = "json")]
+pub use json::{PayloadError, from_json, json_properties};
 pub use options::ConnectOptions;
 pub use publish::{Publish, Publishing, Sending, SendingUnconfirmed};
 pub use publisher::{NewPublisher, Publisher};
 pub use queue::{DeclareQueue, Queue, Specified, Unspecified};
 pub use queue_arguments::{DeadLetterStrategy, LeaderLocator, Overflow};
 pub use shared::ConsumerEnd;
+pub use transaction::Transaction;
 pub use uri::UriError;

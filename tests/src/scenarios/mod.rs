@@ -31,6 +31,7 @@ pub mod dead_letters;
 pub mod dropped;
 pub mod exchanges;
 pub mod get;
+pub mod json;
 pub mod limits;
 pub mod priorities;
 pub mod properties;
@@ -42,6 +43,7 @@ pub mod returns;
 pub mod routing;
 pub mod settle;
 pub mod streams;
+pub mod transactions;
 pub mod versions;
 pub mod violations;
 
@@ -69,6 +71,7 @@ macro_rules! with_scenarios {
             delete_missing, inequivalent, internal, passive_missing, predeclared, reserved_names, delete_unbinds,
             unbind_what_is_not_bound;
         get: counts, empty, missing_queue, no_ack, redelivered, shares_tags_with_consumers;
+        json: round_trip, content_type_is_checked;
         properties: all_fourteen, bytes_that_are_no_text, every_field_type, headers_deep, headers_too_large, none,
             expiration_must_be_a_number, user_id_must_be_own;
         publish: cc_and_bcc, in_order, missing_exchange_ends_the_channel_only, to_exclusive_queue_of_another,
@@ -103,6 +106,8 @@ macro_rules! with_rabbitmq_scenarios {
         limits: bytes, drop_head, queue_expiry, reject_publish, reject_publish_dead_letters;
         priorities: of_consumers, of_messages, single_active_consumer;
         quorum: at_least_once, delivery_limit;
+        transactions: commit, rollback, acknowledgements_are_part_of_it, trap_37_pipelined, trap_28_not_with_confirms,
+            dropping_rolls_back;
         streams: every_offset, need_a_prefetch, retention;
         }
     };
