@@ -313,3 +313,65 @@ fn a_refused_call_changes_nothing() {
     let _ = client.call(id, declare("c"));
     assert_eq!(client.sent().len(), 1);
 }
+
+fn no_waits() -> [Method; 8] {
+    [
+        exchange::Declare { no_wait: true, ..Default::default() }.into(),
+        exchange::Delete { no_wait: true, ..Default::default() }.into(),
+        exchange::Bind { no_wait: true, ..Default::default() }.into(),
+        exchange::Unbind { no_wait: true, ..Default::default() }.into(),
+        queue::Declare { no_wait: true, ..declare("a") }.into(),
+        queue::Bind { no_wait: true, queue: ShortStr::from_static("a"), ..Default::default() }.into(),
+        queue::Purge { no_wait: true, queue: ShortStr::from_static("a") }.into(),
+        queue::Delete { no_wait: true, queue: ShortStr::from_static("a"), ..Default::default() }.into(),
+    ]
+}
+
+#[test]
+fn what_asks_for_no_answer_gets_none_and_waits_for_none() {
+    let mut client = Client::open_with(Config { max_calls: 1, ..Config::default() }, TUNE);
+    let id = client.channel();
+    let call = client.call(id, declare("b"));
+    for method in no_waits() {
+        client.engine.send_no_wait(id, method, client.now).unwrap();
+    }
+    let mut sent = vec![Sent::method(1, declare("b"))];
+    sent.extend(no_waits().map(|method| Sent::Method(1, method)));
+    assert_eq!(client.sent(), sent);
+    client.say(1, declared("b"));
+    assert_eq!(answers(&mut client), [(call, Some(declared("b").into()))]);
+    client.pass(Duration::from_secs(100));
+    assert!(client.is_quiet() && client.engine.poll_timeout().is_none());
+    client.say(1, support::channel_close(404));
+    assert!(matches!(client.event(), Event::ChannelClosed { channel, .. } if channel == id));
+    let error = client.engine.send_no_wait(id, no_waits()[0].clone(), client.now).unwrap_err();
+    assert!(matches!(error, CommandError::Closed(_)));
+}
+
+#[test]
+fn what_the_server_answers_is_not_sent_without_waiting() {
+    let mut client = Client::open_with(Config { max_outbox: 100, ..Config::default() }, TUNE);
+    let id = client.channel();
+    let answered: [Method; 8] = [
+        declare("a").into(),
+        queue::Unbind::default().into(),
+        basic::Consume { no_wait: true, ..consume("a") }.into(),
+        basic::Cancel { no_wait: true, ..Default::default() }.into(),
+        confirm::Select { no_wait: true }.into(),
+        basic::Qos::default().into(),
+        basic::Publish::default().into(),
+        channel::Close::default().into(),
+    ];
+    for method in answered {
+        let error = client.engine.send_no_wait(id, method.clone(), client.now).unwrap_err();
+        assert_eq!(error, CommandError::Answered(method.name()));
+    }
+    assert!(client.is_quiet());
+    let [purge, ..] = no_waits();
+    let sent =
+        (0..100).take_while(|_| client.engine.send_no_wait(id, purge.clone(), client.now).is_ok()).count();
+    assert!((2..20).contains(&sent), "{sent}");
+    assert_eq!(client.engine.send_no_wait(id, purge.clone(), client.now), Err(CommandError::Full));
+    assert_eq!(client.sent().len(), sent);
+    client.engine.send_no_wait(id, purge, client.now).expect("there is room again");
+}

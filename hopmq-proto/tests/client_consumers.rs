@@ -5,7 +5,9 @@
 mod support;
 
 use hopmq_proto::amqp::{FieldTable, FieldValue, Method, Properties, ShortStr, basic, channel};
-use hopmq_proto::client::{ChannelId, CloseReason, DeliveryId, Event, Reply, Settle, SettleError};
+use hopmq_proto::client::{
+    ChannelId, CloseReason, DeliveryId, Event, PeerMisbehaved, Reply, Settle, SettleError,
+};
 use support::{Client, Sent, channel_close, consume, content, deliver};
 
 const ACK: Settle = Settle::Ack { multiple: false };
@@ -277,4 +279,50 @@ fn what_came_from_a_stream_is_not_put_back() {
     let cancel = basic::Cancel { consumer_tag: tag("c"), no_wait: false };
     let back = basic::Nack { delivery_tag: 3, multiple: false, requeue: true };
     assert_eq!(client.sent(), [Sent::method(1, cancel), Sent::method(1, back)]);
+}
+
+fn named(name: &'static str) -> basic::Consume {
+    basic::Consume { consumer_tag: tag(name), ..consume("q") }
+}
+
+/// RabbitMQ has the queues answer, so that one may be later than another.
+#[test]
+fn consumers_that_start_in_another_order_keep_their_names() {
+    let mut client = Client::open();
+    let id = client.channel();
+    let (unnamed, a, b) =
+        (client.call(id, consume("q")), client.call(id, named("a")), client.call(id, named("b")));
+    client.sent();
+    for (consumer_tag, token) in [("b", b), ("server's", unnamed), ("a", a)] {
+        client.say(1, basic::ConsumeOk { consumer_tag: tag(consumer_tag) });
+        match client.reply(token).unwrap() {
+            Reply::Consumer { consumer_tag: started, .. } => assert_eq!(started, tag(consumer_tag)),
+            other => panic!("{other:?}"),
+        }
+        client.say_content(1, deliver(consumer_tag, 1), &Properties::new(), b"x");
+        assert_eq!(client.delivery().0, token);
+    }
+    let _ = client.call(id, named("c"));
+    client.sent();
+    client.say(1, basic::ConsumeOk { consumer_tag: tag("nobody's") });
+    client.misbehaved(503);
+}
+
+#[test]
+fn a_second_consumer_of_one_name_is_a_fault_of_the_server() {
+    let mut client = Client::open();
+    let id = client.channel();
+    let _ = client.consumer(id, "c", false);
+    let second = client.call(id, consume("q"));
+    client.sent();
+    client.say(1, basic::ConsumeOk { consumer_tag: tag("c") });
+    let events = client.events();
+    let [Event::Reply { token, result: Err(_) }, Event::ChannelClosed { .. }, Event::Closed { reason }] =
+        &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!(*token, second);
+    assert_eq!(**reason, CloseReason::PeerMisbehaved(PeerMisbehaved::DuplicateConsumer(1)));
+    assert_eq!(client.sent(), [Sent::method(0, support::violation(503))]);
 }

@@ -185,6 +185,9 @@ pub enum PeerMisbehaved {
     /// A frame on a channel that is not open.
     #[error("a frame on channel {0}, which is not open")]
     UnknownChannel(u16),
+    /// It has started a consumer with the name of one that runs.
+    #[error("two consumers with one name on channel {0}")]
+    DuplicateConsumer(u16),
     /// The body is longer than its header said.
     #[error("a body on channel {0} is longer than its header said")]
     BodyTooLong(u16),
@@ -207,7 +210,9 @@ impl PeerMisbehaved {
     pub const fn reply_code(&self) -> ReplyCode {
         match self {
             Self::Wire(error) => error.reply_code(),
-            Self::UnexpectedMethod { .. } | Self::UnknownPublish { .. } => ReplyCode::COMMAND_INVALID,
+            Self::UnexpectedMethod { .. } | Self::UnknownPublish { .. } | Self::DuplicateConsumer(_) => {
+                ReplyCode::COMMAND_INVALID
+            }
             Self::UnexpectedFrame { .. } => ReplyCode::UNEXPECTED_FRAME,
             Self::UnknownChannel(_) => ReplyCode::CHANNEL_ERROR,
             Self::BodyTooLong(_) => ReplyCode::FRAME_ERROR,

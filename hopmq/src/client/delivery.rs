@@ -11,6 +11,15 @@ use super::channel::ChannelInner;
 ///
 /// It reads like a [`Message`]. When it is dropped unsettled, the broker keeps counting it against the prefetch, and
 /// puts it back into its queue when the channel ends.
+///
+/// It knows its channel, and cannot be settled twice:
+///
+/// ```compile_fail,E0382
+/// # fn example(delivery: hopmq::Delivery) {
+/// delivery.ack();
+/// delivery.nack(true); // error: use of moved value
+/// # }
+/// ```
 pub struct Delivery {
     channel: Arc<ChannelInner>,
     id: Option<DeliveryId>,

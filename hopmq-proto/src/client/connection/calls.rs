@@ -33,9 +33,13 @@ pub(super) enum Expects {
         /// The token of the call, which deliveries carry.
         consumer: Token,
         no_ack: bool,
+        /// The name that it was given; empty when the server chooses one.
+        tag: ShortStr,
     },
     /// `basic.cancel-ok` for this consumer.
     Cancel(ShortStr),
+    /// `queue.declare-ok` for the call with this token.
+    Declare(Token),
     /// `basic.get-ok` with a message, or `basic.get-empty`.
     Get { no_ack: bool },
     /// The method with this id.
@@ -54,8 +58,14 @@ impl Calls {
     /// The call that `method` answers, if it answers one. A get that brings a message is answered later, by
     /// [`answered_by_message`](Calls::answered_by_message).
     pub(super) fn answered_by(&mut self, method: &Method) -> Option<Call> {
-        let at = self.next_answered(|expects| expects.matches(method))?;
-        self.waiting.remove(at)
+        let at = match method {
+            // Those that are named are known by their names, whichever is answered first.
+            Method::BasicConsumeOk(ok) => self
+                .next_answered(|expects| expects.is_consume(&ok.consumer_tag))
+                .or_else(|| self.next_answered(|expects| expects.is_consume(&ShortStr::empty()))),
+            method => self.next_answered(|expects| expects.matches(method)),
+        };
+        self.waiting.remove(at?)
     }
 
     /// Whether `get-ok` would answer a call.
@@ -103,11 +113,16 @@ impl Expects {
     fn matches(&self, method: &Method) -> bool {
         match self {
             Self::ChannelOpen => matches!(method, Method::ChannelOpenOk(_)),
-            Self::Consume { .. } => matches!(method, Method::BasicConsumeOk(_)),
+            Self::Consume { .. } => false, // see `is_consume`
+            Self::Declare(_) => matches!(method, Method::QueueDeclareOk(_)),
             Self::Cancel(tag) => matches!(method, Method::BasicCancelOk(ok) if ok.consumer_tag == *tag),
             Self::Get { .. } => matches!(method, Method::BasicGetEmpty(_)),
             Self::Method(id) => method.id() == *id,
         }
+    }
+
+    fn is_consume(&self, named: &ShortStr) -> bool {
+        matches!(self, Self::Consume { tag, .. } if tag == named)
     }
 
     const fn is_get(&self) -> bool {
@@ -123,7 +138,7 @@ impl Expects {
     pub(super) fn of(method: &Method, token: Token) -> Option<Self> {
         Some(match method {
             Method::BasicConsume(consume) if !consume.no_wait => {
-                Self::Consume { consumer: token, no_ack: consume.no_ack }
+                Self::Consume { consumer: token, no_ack: consume.no_ack, tag: consume.consumer_tag.clone() }
             }
             Method::BasicCancel(cancel) if !cancel.no_wait => Self::Cancel(cancel.consumer_tag.clone()),
             Method::BasicGet(get) => Self::Get { no_ack: get.no_ack },
@@ -131,7 +146,7 @@ impl Expects {
             Method::ExchangeDelete(m) if !m.no_wait => Self::Method((40, 21)),
             Method::ExchangeBind(m) if !m.no_wait => Self::Method((40, 31)),
             Method::ExchangeUnbind(m) if !m.no_wait => Self::Method((40, 51)),
-            Method::QueueDeclare(m) if !m.no_wait => Self::Method((50, 11)),
+            Method::QueueDeclare(m) if !m.no_wait => Self::Declare(token),
             Method::QueueBind(m) if !m.no_wait => Self::Method((50, 21)),
             Method::QueuePurge(m) if !m.no_wait => Self::Method((50, 31)),
             Method::QueueDelete(m) if !m.no_wait => Self::Method((50, 41)),
@@ -144,5 +159,21 @@ impl Expects {
             Method::TxRollback(_) => Self::Method((90, 31)),
             _ => return None,
         })
+    }
+}
+
+/// Whether the server answers only with an error, which ends the channel. `basic.consume` and `basic.cancel` are
+/// none of these: who consumes must know since when and until when.
+pub(super) const fn asks_for_no_answer(method: &Method) -> bool {
+    match method {
+        Method::ExchangeDeclare(m) => m.no_wait,
+        Method::ExchangeDelete(m) => m.no_wait,
+        Method::ExchangeBind(m) => m.no_wait,
+        Method::ExchangeUnbind(m) => m.no_wait,
+        Method::QueueDeclare(m) => m.no_wait,
+        Method::QueueBind(m) => m.no_wait,
+        Method::QueuePurge(m) => m.no_wait,
+        Method::QueueDelete(m) => m.no_wait,
+        _ => false,
     }
 }

@@ -4,10 +4,11 @@ use alloc::sync::Arc;
 use bytes::Bytes;
 
 use super::assembler::{Assembler, Origin, Refusal};
-use super::calls::{Calls, Expects};
+use super::calls::{Calls, Expects, asks_for_no_answer};
 use super::consumers::Consumers;
 use super::core::{Core, MAX_ANSWERS, Timer};
 use super::held::Held;
+use super::last_queue::LastQueue;
 use super::publishing::Publishing;
 use super::{CommandError, PublishError, Settle, SettleError};
 use crate::Instant;
@@ -28,6 +29,7 @@ pub(super) struct Channel {
     calls: Calls,
     publishing: Publishing,
     consumers: Consumers,
+    last_queue: LastQueue,
     assembler: Assembler,
     /// Deliveries up to here have been settled by a `multiple`.
     settled: u64,
@@ -60,6 +62,7 @@ impl Channel {
             calls: Calls::default(),
             publishing: Publishing::default(),
             consumers: Consumers::default(),
+            last_queue: LastQueue::default(),
             assembler: Assembler::default(),
             settled: 0,
             held: Held::default(),
@@ -105,7 +108,7 @@ impl Channel {
     pub(super) fn call(
         &mut self,
         core: &mut Core,
-        method: &Method,
+        mut method: Method,
         now: Instant,
     ) -> Result<Token, CommandError> {
         self.check_open()?;
@@ -113,10 +116,12 @@ impl Channel {
             return Err(CommandError::TooManyCalls);
         }
         let token = core.token();
-        let expects = Expects::of(method, token).ok_or(CommandError::NotACall(method.name()))?;
-        self.send(core, method, now)?;
-        match method {
+        let expects = Expects::of(&method, token).ok_or(CommandError::NotACall(method.name()))?;
+        self.last_queue.resolve(&mut method);
+        self.send(core, &method, now)?;
+        match &method {
             Method::ConfirmSelect(_) => self.publishing.start_confirms(),
+            Method::QueueDeclare(declare) => self.last_queue.on_declare(declare, Some(token)),
             Method::TxCommit(_) => {
                 self.held.on_commit();
                 self.publishing.set_committing(true);
@@ -125,6 +130,32 @@ impl Channel {
         }
         self.push_call(core, Some(token), expects, now);
         Ok(token)
+    }
+
+    /// Sends a method that asks for no answer.
+    pub(super) fn send_no_wait(
+        &mut self,
+        core: &mut Core,
+        mut method: Method,
+        now: Instant,
+    ) -> Result<(), CommandError> {
+        self.check_open()?;
+        if !asks_for_no_answer(&method) {
+            return Err(CommandError::Answered(method.name()));
+        }
+        if core.outbox.len().saturating_add(self.held.len()) >= core.config.max_outbox {
+            return Err(CommandError::Full);
+        }
+        self.last_queue.resolve(&mut method);
+        self.send(core, &method, now)?;
+        if let Method::QueueDeclare(declare) = &method {
+            self.last_queue.on_declare(declare, None);
+        }
+        Ok(())
+    }
+
+    pub(super) const fn last_queue(&self) -> Option<&ShortStr> {
+        self.last_queue.name()
     }
 
     /// Queues a method frame, or holds it back while a commit is not answered. On an error it does neither.
@@ -381,6 +412,11 @@ impl Channel {
             self.assembler.start(origin, ok.exchange.as_bytes(), ok.routing_key.as_bytes());
             return Ok(()); // the call waits on for the content
         }
+        if let Method::BasicConsumeOk(ok) = &method
+            && self.consumers.contains(ok.consumer_tag.as_bytes())
+        {
+            return Err(PeerMisbehaved::DuplicateConsumer(self.id.number));
+        }
         let call = self.calls.answered_by(&method).ok_or_else(|| self.unexpected(&method))?;
         let reply = match (call.expects, method) {
             (Expects::ChannelOpen, _) => {
@@ -391,7 +427,7 @@ impl Channel {
                 }
                 Reply::Channel(self.id)
             }
-            (Expects::Consume { consumer, no_ack }, Method::BasicConsumeOk(ok)) => {
+            (Expects::Consume { consumer, no_ack, .. }, Method::BasicConsumeOk(ok)) => {
                 self.consumers.insert(ok.consumer_tag.clone(), call.token, no_ack);
                 if call.token.is_none() {
                     self.drop_consumer(core, ok.consumer_tag.clone(), now);
@@ -401,6 +437,10 @@ impl Channel {
             }
             (Expects::Cancel(_), Method::BasicCancelOk(ok)) => {
                 self.consumers.remove(ok.consumer_tag.as_bytes());
+                Reply::Method(Box::new(ok.into()))
+            }
+            (Expects::Declare(declare), Method::QueueDeclareOk(ok)) => {
+                self.last_queue.on_declared(declare, &ok.queue);
                 Reply::Method(Box::new(ok.into()))
             }
             (Expects::Get { .. }, _) => Reply::Empty,

@@ -24,6 +24,10 @@ impl Consumers {
         self.by_tag.insert(tag, Consumer { token, no_ack });
     }
 
+    pub(super) fn contains(&self, tag: &[u8]) -> bool {
+        self.by_tag.contains_key(tag)
+    }
+
     pub(super) fn find(&mut self, tag: &[u8]) -> Option<Consumer> {
         match &self.last {
             Some((last, consumer)) if last.as_bytes() == tag => Some(*consumer),

@@ -27,6 +27,12 @@ pub enum CommandError {
     /// The method is none that the server answers.
     #[error("{0} is not a call that the server answers")]
     NotACall(&'static str),
+    /// The method is none that asks for no answer.
+    #[error("{0} does not ask for no answer, or the server answers it all the same")]
+    Answered(&'static str),
+    /// `max_outbox` bytes or more wait to be written.
+    #[error("too much waits to be written")]
+    Full,
     /// An argument cannot be encoded.
     #[error(transparent)]
     Wire(#[from] WireError),

@@ -10,6 +10,7 @@ mod core;
 mod error;
 mod handshake;
 mod held;
+mod last_queue;
 mod open;
 mod publishing;
 mod returns;
@@ -113,6 +114,9 @@ impl Connection {
     /// tx.commit the protocol demands to wait: until it is answered, what follows on its channel is held back here, and
     /// publishes are refused.
     ///
+    /// An empty queue name means the queue that was last declared on the channel, as the specification has it, and is
+    /// sent as its name where that is known: see [`last_queue`](Connection::last_queue).
+    ///
     /// # Errors
     ///
     /// When the channel is not open, the method is none of these, or it cannot be encoded.
@@ -123,7 +127,31 @@ impl Connection {
         now: Instant,
     ) -> Result<Token, CommandError> {
         let (open, core) = self.open()?;
-        open.by_id(channel)?.call(core, &method.into(), now)
+        open.by_id(channel)?.call(core, method.into(), now)
+    }
+
+    /// Sends a method that asks for no answer (`no_wait`): declare, bind, unbind, purge or delete. When the server
+    /// refuses it, it closes the channel.
+    ///
+    /// # Errors
+    ///
+    /// When the channel is not open, the method is none of these, too much waits to be written, or it cannot be
+    /// encoded.
+    pub fn send_no_wait(
+        &mut self,
+        channel: ChannelId,
+        method: impl Into<Method>,
+        now: Instant,
+    ) -> Result<(), CommandError> {
+        let (open, core) = self.open()?;
+        open.by_id(channel)?.send_no_wait(core, method.into(), now)
+    }
+
+    /// The queue that was last declared on a channel, for which an empty name stands. `None` before the first, and
+    /// while the server has not said yet what it calls it.
+    pub fn last_queue(&mut self, channel: ChannelId) -> Option<&ShortStr> {
+        let (open, _) = self.open().ok()?;
+        open.by_id(channel).ok()?.last_queue()
     }
 
     /// Nobody waits for this call any more: no event resolves it, and what the server grants is given back.
