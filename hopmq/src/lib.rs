@@ -18,9 +18,9 @@ pub use bytes::Bytes;
 pub use client::{
     Call, Channel, Confirm, Confirms, ConfirmsError, ConnectError, ConnectOptions, Connection, Consume,
     Consumer, ConsumerEnd, DeadLetterStrategy, DeclareExchange, DeclareQueue, Delivery, Endpoint, Error,
-    ExchangeKind, GotDelivery, LeaderLocator, NewPublisher, Overflow, Publish, PublishError, Publisher,
-    Publishing, Queue, Sending, SendingUnconfirmed, Specified, StreamOffset, Transaction, Unspecified,
-    UriError, WaitForConfirms,
+    ExchangeKind, GotDelivery, LeaderLocator, NewPublisher, NoWait, Overflow, Publish, PublishError,
+    Publisher, Publishing, Queue, Sending, SendingUnconfirmed, Specified, StreamOffset, Transaction,
+    Unspecified, UriError, WaitForConfirms,
 };
 #[cfg(feature = "json")]
 pub use client::{PayloadError, from_json, json_properties};

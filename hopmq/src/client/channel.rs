@@ -10,6 +10,7 @@ use super::connection::ConnectionInner;
 use super::consumer::Consume;
 use super::delivery::GotDelivery;
 use super::exchange::{DeclareExchange, ExchangeKind};
+use super::no_wait::NoWait;
 use super::publish::{Message, SendingUnconfirmed};
 use super::publisher::NewPublisher;
 use super::queue::DeclareQueue;
@@ -50,20 +51,20 @@ pub(crate) fn short(argument: &'static str, text: &str) -> Result<ShortStr, Erro
     ShortStr::try_from(text).map_err(|error| Error::Argument { argument, error })
 }
 
-/// How many deliveries may be unsettled at once, for each new consumer of a channel.
-pub(crate) fn prefetch(count: u16) -> basic::Qos {
-    basic::Qos { prefetch_size: 0, prefetch_count: count, global: false }
+/// How many deliveries may be unsettled at once, for each new consumer of a channel, or for all of the channel.
+pub(crate) fn prefetch(count: u16, global: bool) -> basic::Qos {
+    basic::Qos { prefetch_size: 0, prefetch_count: count, global }
 }
 
 /// Which messages a binding takes, between an exchange and where they go.
-struct Binding {
-    destination: ShortStr,
-    source: ShortStr,
-    routing_key: ShortStr,
+pub(super) struct Binding {
+    pub(super) destination: ShortStr,
+    pub(super) source: ShortStr,
+    pub(super) routing_key: ShortStr,
 }
 
 impl Binding {
-    fn new(destination: &str, source: &str, routing_key: &str) -> Result<Self, Error> {
+    pub(super) fn new(destination: &str, source: &str, routing_key: &str) -> Result<Self, Error> {
         Ok(Self {
             destination: short("destination", destination)?,
             source: short("exchange", source)?,
@@ -89,16 +90,23 @@ impl Channel {
         }
     }
 
+    /// Sends a method that asks for no answer.
+    pub(super) fn send_no_wait(&self, method: Method) -> Result<(), Error> {
+        let id = self.inner.id;
+        Ok(self.inner.shared().command(|state, now| state.engine.send_no_wait(id, method, now))?)
+    }
+
     /// The number of the channel on the wire.
     #[must_use]
     pub fn number(&self) -> u16 {
         self.inner.id.number()
     }
 
-    /// Declares a queue: creates it if it is not there. Say how long it lives: `durable()`, `exclusive()` or
-    /// `transient()`; or `passive()` to only look whether it is there.
+    /// Declares a queue: creates it if it is not there. Say how long it lives: `durable()`, `exclusive()`,
+    /// `transient()`, `quorum()` or `stream()`; or `passive()` to only look whether it is there.
     ///
-    /// With an empty name the broker chooses one.
+    /// With an empty name the broker chooses one. Wherever else a queue is named, the empty name is that of the queue
+    /// that was last declared on this channel; 404 when none was.
     ///
     /// ```no_run
     /// # async fn example(channel: hopmq::Channel) -> Result<(), hopmq::Error> {
@@ -129,6 +137,8 @@ impl Channel {
     }
 
     /// Binds a queue to an exchange: messages with a fitting routing key go to the queue.
+    ///
+    /// When both `queue` and `routing_key` are empty, the routing key is the queue's name, too.
     pub fn bind_queue(&self, queue: &str, exchange: &str, routing_key: &str) -> Call<()> {
         self.bind_queue_with(queue, exchange, routing_key, FieldTable::new())
     }
@@ -227,10 +237,47 @@ impl Channel {
         self.call(method, drop)
     }
 
+    /// Deletes an exchange if nothing is bound to it; otherwise the channel is closed with 406.
+    pub fn delete_exchange_if_unused(&self, exchange: &str) -> Call<()> {
+        let method = short("exchange", exchange)
+            .map(|exchange| exchange::Delete { exchange, if_unused: true, no_wait: false }.into());
+        self.call(method, drop)
+    }
+
+    /// The same changes without an answer to wait for. Declarations have it too:
+    /// [`DeclareQueue::no_wait`], [`DeclareExchange::no_wait`].
+    ///
+    /// ```no_run
+    /// # async fn example(channel: hopmq::Channel) -> Result<(), hopmq::Error> {
+    /// use hopmq::FieldTable;
+    ///
+    /// channel.declare_queue("orders").durable().no_wait()?;
+    /// for key in ["order.new", "order.paid", "order.sent"] {
+    ///     channel.no_wait().bind_queue("orders", "amq.topic", key, FieldTable::new())?;
+    /// }
+    /// channel.declare_queue("orders").passive().await?; // now they all are there
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub const fn no_wait(&self) -> NoWait<'_> {
+        NoWait::new(self)
+    }
+
     /// Limits how many deliveries may be unsettled at once, for each consumer that is started on this channel from now
     /// on. 0 is no limit. See <https://www.rabbitmq.com/docs/consumer-prefetch>.
     pub fn set_prefetch(&self, count: u16) -> Call<()> {
-        self.call(Ok(prefetch(count).into()), drop)
+        self.call(Ok(prefetch(count, false).into()), drop)
+    }
+
+    /// Limits how many deliveries may be unsettled at once on this channel, all its consumers together. 0 is no limit.
+    /// A later [`set_prefetch`](Channel::set_prefetch) or [`Consume::prefetch`] lifts it.
+    ///
+    /// RabbitMQ discourages it, and has it limit each consumer in its place from 4.3 on, unless it is configured
+    /// otherwise; quorum queues do not serve such a channel. See
+    /// <https://www.rabbitmq.com/docs/consumer-prefetch>.
+    pub fn set_channel_prefetch(&self, count: u16) -> Call<()> {
+        self.call(Ok(prefetch(count, true).into()), drop)
     }
 
     /// Starts a consumer on a queue. Awaiting it gives a stream of deliveries.
@@ -255,7 +302,17 @@ impl Channel {
     /// For more than a few messages [`consume`](Channel::consume) is much faster. Dropping the future puts the message
     /// back.
     pub fn get(&self, queue: &str) -> Call<Option<GotDelivery>> {
-        let method = short("queue", queue).map(|queue| basic::Get { queue, no_ack: false }.into());
+        self.get_with(queue, false)
+    }
+
+    /// Takes one message out of a queue, if there is one, for good: there is nothing to settle. Dropping the future
+    /// loses the message.
+    pub fn get_no_ack(&self, queue: &str) -> Call<Option<GotDelivery>> {
+        self.get_with(queue, true)
+    }
+
+    fn get_with(&self, queue: &str, no_ack: bool) -> Call<Option<GotDelivery>> {
+        let method = short("queue", queue).map(|queue| basic::Get { queue, no_ack }.into());
         let channel = self.inner.clone();
         self.call(method, move |reply| match reply {
             Reply::Message { delivery, message_count } => {

@@ -150,7 +150,7 @@ impl IntoFuture for Consume {
             Err(error) => return Call::refused(error),
         };
         // Sent together, so that the prefetch of no other consumer comes between.
-        let qos = self.prefetch.map(|count| prefetch(count).into());
+        let qos = self.prefetch.map(|count| prefetch(count, false).into());
         let channel = self.channel.inner.clone();
         Call::send_behind(&self.channel.inner, qos, consume, move |token, reply| {
             let tag = match reply {

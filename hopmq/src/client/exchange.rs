@@ -129,6 +129,18 @@ impl<L> DeclareExchange<L> {
     }
 }
 
+impl DeclareExchange<Specified> {
+    /// Declares it without an answer to wait for; see [`NoWait`](super::NoWait).
+    ///
+    /// # Errors
+    ///
+    /// As for [`NoWait`](super::NoWait), and when an argument cannot be encoded.
+    pub fn no_wait(self) -> Result<(), Error> {
+        let declare = exchange::Declare { no_wait: true, ..self.declare? };
+        self.channel.send_no_wait(declare.into())
+    }
+}
+
 impl IntoFuture for DeclareExchange<Specified> {
     type Output = Result<(), Error>;
     type IntoFuture = Call<()>;

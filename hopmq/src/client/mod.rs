@@ -13,6 +13,7 @@ mod error;
 mod exchange;
 #[cfg(feature = "json")]
 mod json;
+mod no_wait;
 mod options;
 mod publish;
 mod publisher;
@@ -34,6 +35,7 @@ pub use error::{ConnectError, Error, PublishError};
 pub use exchange::{DeclareExchange, ExchangeKind};
 #[cfg(feature = "json")]
 pub use json::{PayloadError, from_json, json_properties};
+pub use no_wait::NoWait;
 pub use options::ConnectOptions;
 pub use publish::{Publish, Publishing, Sending, SendingUnconfirmed};
 pub use publisher::{NewPublisher, Publisher};

@@ -162,6 +162,19 @@ impl<L> DeclareQueue<L> {
     }
 }
 
+impl DeclareQueue<Specified> {
+    /// Declares it without an answer to wait for; see [`NoWait`](super::NoWait). A name that the broker chooses is
+    /// then never told, but the empty name stands for it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`NoWait`](super::NoWait), and when an argument cannot be encoded.
+    pub fn no_wait(self) -> Result<(), Error> {
+        let declare = queue::Declare { no_wait: true, ..self.declare? };
+        self.channel.send_no_wait(declare.into())
+    }
+}
+
 impl IntoFuture for DeclareQueue<Specified> {
     type Output = Result<Queue, Error>;
     type IntoFuture = Call<Queue>;

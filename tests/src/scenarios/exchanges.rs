@@ -213,3 +213,17 @@ pub async fn unbind_what_is_not_bound(server: &Server) {
     channel.unbind_exchange("amq.fanout", "amq.direct", &missing, FieldTable::new()).await.unwrap();
     channel.unbind_exchange("amq.fanout", &missing, "key", FieldTable::new()).await.unwrap();
 }
+
+pub async fn delete_of_a_handle_if_unused(server: &Server) {
+    let connection = server.connect().await;
+    let owner = connection.open_channel().await.unwrap();
+    let exchange = server.name("exchange");
+    let queue = owner.declare_queue("").exclusive().await.unwrap();
+    owner.declare_exchange(&exchange, &ExchangeKind::Fanout).durable().await.unwrap();
+    owner.bind_queue(queue.name(), &exchange, "").await.unwrap();
+    let channel = connection.open_channel().await.unwrap();
+    let text = format!("PRECONDITION_FAILED - exchange '{exchange}' in vhost '/' in use");
+    closes_channel(&channel, channel.delete_exchange_if_unused(&exchange), 406, &text).await;
+    owner.unbind_queue(queue.name(), &exchange, "", FieldTable::new()).await.unwrap();
+    owner.delete_exchange_if_unused(&exchange).await.unwrap();
+}

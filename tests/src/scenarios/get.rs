@@ -66,3 +66,14 @@ pub async fn shares_tags_with_consumers(server: &Server) {
     channel.recover().await.unwrap();
     assert_eq!(ready(&channel, queue.name()).await, 0, "the get was acked with the others");
 }
+
+pub async fn of_a_handle_without_ack(server: &Server) {
+    let channel = server.channel().await;
+    let queue = channel.declare_queue("").exclusive().await.unwrap();
+    publish_each(&channel, queue.name(), ["1", "2"]).await;
+    let got = channel.get_no_ack(queue.name()).await.unwrap().unwrap();
+    assert_eq!((got.body(), got.message_count(), got.tag()), (&b"1"[..], 1, None));
+    got.into_delivery().ack().unwrap(); // does nothing
+    channel.recover().await.unwrap();
+    assert_eq!(ready(&channel, queue.name()).await, 1);
+}

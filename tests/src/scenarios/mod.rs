@@ -33,6 +33,7 @@ pub mod exchanges;
 pub mod get;
 pub mod json;
 pub mod limits;
+pub mod no_wait;
 pub mod priorities;
 pub mod properties;
 pub mod publish;
@@ -68,18 +69,20 @@ macro_rules! with_scenarios {
         dropped: calls_in_flight, connect_at_every_poll, consume_at_every_poll, consumers,
             deliveries_wait_for_their_channel, get_at_every_poll, open_channel_at_every_poll, publishes;
         exchanges: auto_delete, bind_needs_both_ends, declare_again, default_is_protected, delete_if_unused,
+            delete_of_a_handle_if_unused,
             delete_missing, inequivalent, internal, passive_missing, predeclared, reserved_names, delete_unbinds,
             unbind_what_is_not_bound;
-        get: counts, empty, missing_queue, no_ack, redelivered, shares_tags_with_consumers;
+        get: counts, empty, missing_queue, no_ack, redelivered, shares_tags_with_consumers, of_a_handle_without_ack;
         json: round_trip, content_type_is_checked;
+        no_wait: of_exchanges, of_queues, refused;
         properties: all_fourteen, bytes_that_are_no_text, every_field_type, headers_deep, headers_too_large, none,
             expiration_must_be_a_number, user_id_must_be_own;
         publish: cc_and_bcc, in_order, missing_exchange_ends_the_channel_only, to_exclusive_queue_of_another,
             unroutable_is_confirmed;
-        qos: global_is_for_the_channel, size_is_not_implemented;
+        qos: channel_prefetch, global_is_for_the_channel, size_is_not_implemented;
         queues: auto_delete, auto_delete_waits_for_a_first_consumer, count, delete_if_empty, delete_if_unused,
             delete_missing, delete_unbinds, delete_with_unacked, exclusive, exclusive_goes_with_its_connection,
-            inequivalent, inequivalent_arguments, last_declared, names, passive_missing, purge, reserved_names,
+            inequivalent, inequivalent_arguments, last_declared, last_declared_in_one_go, names, passive_missing, purge, reserved_names,
             server_named;
         returns: carry_the_message, identical_messages, mixed_with_routable, trap_26_ambiguous_only_where_identical;
         routing: alternate_exchange, default_exchange, direct, each_queue_once, exchange_cycle,

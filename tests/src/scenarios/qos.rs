@@ -2,7 +2,7 @@
 
 use hopmq_proto::amqp::{Method, basic, queue};
 
-use super::{Raw, Server};
+use super::{Raw, Server, eventually, publish_each, ready};
 
 pub async fn size_is_not_implemented(server: &Server) {
     let mut raw = server.raw_channel().await;
@@ -40,4 +40,19 @@ pub async fn global_is_for_the_channel(server: &Server) {
     assert_eq!(found.message_count, 2);
     raw.send(1, basic::Ack { delivery_tag: 3, multiple: true }).await;
     assert_eq!([next_tag(&mut raw).await, next_tag(&mut raw).await], [4, 5]);
+}
+
+/// The same through a handle; a prefetch for consumers lifts it.
+pub async fn channel_prefetch(server: &Server) {
+    let channel = server.channel().await;
+    let queue = channel.declare_queue("").exclusive().await.unwrap();
+    channel.set_channel_prefetch(3).await.unwrap();
+    let mut one = channel.consume(queue.name()).await.unwrap();
+    let _other = channel.consume(queue.name()).await.unwrap();
+    publish_each(&channel, queue.name(), ["1", "2", "3", "4", "5", "6"]).await;
+    assert_eq!(ready(&channel, queue.name()).await, 3);
+    one.next().await.unwrap().ack().unwrap();
+    eventually("one more comes", async || ready(&channel, queue.name()).await == 2).await;
+    channel.set_prefetch(1).await.unwrap();
+    eventually("all come", async || ready(&channel, queue.name()).await == 0).await;
 }

@@ -1,5 +1,7 @@
 //! Declaring, deleting and counting queues.
 
+use std::future::IntoFuture;
+
 use hopmq_tokio::FieldTable;
 
 use super::{Server, closes_channel, drain, eventually, publish_each, ready, routed};
@@ -79,8 +81,47 @@ pub async fn last_declared(server: &Server) {
     assert!(routed(&publisher, "amq.direct", last.name(), &Default::default()).await);
     assert_eq!(channel.delete_queue("").await.unwrap(), 1);
 
-    let fresh = connection.open_channel().await.unwrap();
-    closes_channel(&fresh, fresh.get(""), 404, "NOT_FOUND - no previously declared queue").await;
+    const NONE: &str = "NOT_FOUND - no previously declared queue";
+    let fresh = async || connection.open_channel().await.unwrap();
+    let channel = fresh().await;
+    closes_channel(&channel, channel.get(""), 404, NONE).await;
+    let channel = fresh().await;
+    closes_channel(&channel, channel.consume(""), 404, NONE).await;
+    let channel = fresh().await;
+    closes_channel(&channel, channel.bind_queue("", "amq.direct", ""), 404, NONE).await;
+    let channel = fresh().await;
+    closes_channel(&channel, channel.unbind_queue("", "amq.direct", "", FieldTable::new()), 404, NONE).await;
+    let channel = fresh().await;
+    closes_channel(&channel, channel.purge_queue(""), 404, NONE).await;
+    let channel = fresh().await;
+    closes_channel(&channel, channel.delete_queue(""), 404, NONE).await;
+}
+
+/// Calls behind a declare that is not answered yet mean its queue, too.
+pub async fn last_declared_in_one_go(server: &Server) {
+    let channel = server.channel().await;
+    let other = server.name("queue");
+    for named in [false, true] {
+        let name = if named { server.name("queue") } else { String::new() };
+        let other = channel.declare_queue(&other).exclusive().into_future();
+        let declared = channel.declare_queue(&name).exclusive().into_future();
+        let bound = channel.bind_queue("", "amq.direct", "");
+        let keyed = channel.bind_queue("", "amq.topic", "some.key");
+        let unkeyed = channel.unbind_queue("", "amq.topic", "some.key", FieldTable::new());
+        let consumed = channel.consume("").no_ack().into_future();
+        other.await.unwrap();
+        let queue = declared.await.unwrap();
+        for call in [bound, keyed, unkeyed] {
+            call.await.unwrap();
+        }
+        let mut consumer = consumed.await.unwrap();
+        let publisher = channel.publisher().await.unwrap();
+        assert!(!routed(&publisher, "amq.topic", "some.key", &Default::default()).await);
+        assert!(routed(&publisher, "amq.direct", queue.name(), &Default::default()).await);
+        assert_eq!(consumer.next().await.unwrap().routing_key(), queue.name());
+        channel.unbind_queue("", "amq.direct", "", FieldTable::new()).await.unwrap();
+        assert!(!routed(&publisher, "amq.direct", queue.name(), &Default::default()).await);
+    }
 }
 
 pub async fn reserved_names(server: &Server) {
