@@ -3,7 +3,8 @@ use std::hint::black_box;
 use bytes::{Bytes, BytesMut};
 use hopmq_proto::Engine;
 use hopmq_proto::amqp::{
-    FieldTable, Properties, Reader, ShortStr, Writer, basic, confirm as confirm_class, queue, write_ack,
+    FieldTable, FieldValue, Properties, Reader, ShortStr, Writer, basic, confirm as confirm_class, queue,
+    write_ack,
 };
 use hopmq_proto::client::{DeliveryId, Settle};
 
@@ -182,7 +183,7 @@ fn table() -> FieldTable {
         .with("attempt", 2)
         .with("sampled", true)
         .with("amount", 12.5)
-        .with("x-death", vec![death.into()])
+        .with("x-death", vec![FieldValue::from(death)])
 }
 
 fn body(size: usize) -> Bytes {
