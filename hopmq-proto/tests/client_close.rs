@@ -4,13 +4,16 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hopmq_proto::amqp::{Method, Properties, Publish, ReplyCode, ShortStr, basic, connection};
+use hopmq_proto::amqp::{
+    LongStr, Method, Properties, Publish, ReplyCode, Secret, ShortStr, basic, connection,
+};
 use hopmq_proto::client::{
-    CallError, ChannelId, CloseReason, CommandError, Connection, Event, Lost, PeerMisbehaved, Reply, Settle,
-    Token,
+    CallError, ChannelId, CloseReason, CommandError, Config, Connection, Event, Lost, PeerMisbehaved, Reply,
+    Settle, Token,
 };
 use hopmq_proto::{Engine, Want};
 use support::{Client, Sent, connection_close, consume, deliver};
@@ -291,4 +294,44 @@ fn limits_of_the_types() {
     crosses_threads::<Event>();
     assert!(size_of::<Event>() <= 160, "{}", size_of::<Event>());
     assert_eq!(Method::from(connection::CloseOk {}).id(), (10, 51));
+}
+
+#[test]
+fn an_abort_resolves_everything_and_says_nothing() {
+    let (mut client, id, mut tokens) = busy();
+    let secret = Secret::new(LongStr::from_static("s"));
+    tokens.push(client.engine.update_secret(secret, ShortStr::empty(), client.now).unwrap());
+    client.engine.abort(client.now);
+    assert_eq!(all_end(&mut client, tokens), CloseReason::Aborted);
+    assert!(client.sent().is_empty(), "what was queued is dropped");
+    assert_eq!((client.engine.want(), client.engine.poll_timeout()), (Want::Shutdown, None));
+    let refused = client.engine.call(id, support::get("q"), client.now).unwrap_err();
+    assert_eq!(refused, CommandError::Closed(Arc::new(CloseReason::Aborted)));
+    client.engine.abort(client.now);
+    assert!(client.is_quiet(), "the terminal event comes once");
+}
+
+#[test]
+fn an_abort_amid_the_handshake_or_after_the_end() {
+    let mut client = Client::new(Config::default());
+    client.engine.abort(client.now);
+    assert_eq!(client.closed(), CloseReason::Aborted);
+    assert!(client.sent().is_empty());
+
+    let mut client = Client::open();
+    client.say(0, connection_close(320));
+    let CloseReason::Server(_) = client.closed() else { panic!() };
+    client.engine.abort(client.now);
+    assert!(client.is_quiet(), "not even the answer is written any more");
+    assert!(matches!(client.engine.close_reason().map(|reason| &**reason), Some(CloseReason::Server(_))));
+}
+
+#[test]
+fn an_abort_ends_a_close_that_is_not_answered() {
+    let mut client = Client::open();
+    let token = close(&mut client);
+    client.engine.abort(client.now);
+    let aborted = CallError::Closed(Arc::new(CloseReason::Aborted));
+    assert_eq!(ended(&mut client, token).unwrap_err(), aborted);
+    assert_eq!(client.engine.poll_timeout(), None);
 }

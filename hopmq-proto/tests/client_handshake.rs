@@ -301,14 +301,39 @@ fn a_server_without_a_mechanism_that_fits_is_refused() {
     }
 }
 
-#[test]
-fn trap_7_a_login_that_does_not_fit_the_first_frame_is_an_error() {
-    let credentials = Credentials::new("user", &"x".repeat(9000));
+/// A client that logs in with a password this long, and has sent what it would.
+fn long_login(password: usize) -> (Client, usize) {
+    let credentials = Credentials::new("user", &"x".repeat(password));
     let mut client = waiting(Config { credentials, ..Config::default() }, HandshakeStep::Greeting);
     client.say(0, start("PLAIN"));
+    let written = client.engine.outbox().len();
+    (client, written)
+}
+
+#[test]
+fn trap_7_a_login_that_does_not_fit_the_first_frame_is_an_error() {
+    let (mut client, _) = long_login(9000);
     let error = handshake_error(&mut client);
-    assert!(matches!(error, HandshakeError::Encode(WireError::FrameTooLarge { max: 8192, .. })), "{error:?}");
+    assert!(matches!(error, HandshakeError::LoginTooLong { bytes: 9000.. }), "{error:?}");
     assert!(client.sent().is_empty());
+}
+
+#[test]
+fn trap_7_a_login_that_only_some_servers_take_is_tried() {
+    let (mut client, bytes) = long_login(5000);
+    assert!(bytes > 4096, "{bytes}");
+    client.eof();
+    assert_eq!(handshake_error(&mut client), HandshakeError::LoginTooLong { bytes });
+
+    let (mut client, _) = long_login(5000);
+    client.say(0, TUNE);
+    client.say(0, connection::OpenOk {});
+    assert!(matches!(client.event(), Event::Opened(_)));
+
+    let (mut client, bytes) = long_login(3000);
+    assert!(bytes < 4096, "{bytes}");
+    client.eof();
+    assert_eq!(handshake_error(&mut client), HandshakeError::Eof(HandshakeStep::Login));
 }
 
 #[test]

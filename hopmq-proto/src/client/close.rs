@@ -14,6 +14,9 @@ pub enum CloseReason {
     /// We closed it.
     #[error("closed by this client")]
     Requested,
+    /// We ended it, without a word to the server.
+    #[error("aborted by this client")]
+    Aborted,
     /// The server closed it.
     #[error(transparent)]
     Server(ServerClose),
@@ -110,6 +113,14 @@ pub enum HandshakeError {
     /// The server's limits cannot be met.
     #[error("the server proposes a frame-max of {0} bytes, less than 4096")]
     FrameMax(u32),
+    /// The login, which is credentials and client properties, is longer than what the server takes.
+    #[error(
+        "the login takes {bytes} bytes: before they agree on more, servers take 4096, RabbitMQ 4.1 and later 8192"
+    )]
+    LoginTooLong {
+        /// The size of its frame.
+        bytes: usize,
+    },
     /// The greeting or the open cannot be encoded: a name is too long for one frame.
     #[error("the handshake cannot be encoded: {0}")]
     Encode(WireError),

@@ -5,7 +5,7 @@ use bytes::{Buf, BytesMut};
 
 use super::core::{Core, Timer};
 use crate::Instant;
-use crate::amqp::{FRAME_MIN_SIZE, Method, PROTOCOL_HEADER, ShortStr, connection};
+use crate::amqp::{FRAME_MIN_SIZE, Method, PROTOCOL_HEADER, ShortStr, WireError, connection};
 use crate::client::close::ProtocolVersion;
 use crate::client::{CloseReason, Config, HandshakeError, HandshakeStep, PeerMisbehaved, ServerInfo};
 
@@ -23,6 +23,8 @@ pub(super) struct Handshake {
     step: HandshakeStep,
     /// What has been agreed on so far.
     info: ServerInfo,
+    /// How long the frame with the credentials is.
+    login_len: usize,
     /// The beginning of a greeting that is not AMQP.
     not_amqp: Vec<u8>,
 }
@@ -51,7 +53,7 @@ impl Handshake {
         core.outbox.end_frame();
         core.deadlines.set(Timer::Connect, now + core.config.connect_timeout);
         let info = ServerInfo { properties: Default::default(), channel_max: 0, frame_max: 0, heartbeat: 0 };
-        Self { step: HandshakeStep::Greeting, info, not_amqp: Vec::new() }
+        Self { step: HandshakeStep::Greeting, info, login_len: 0, not_amqp: Vec::new() }
     }
 
     /// A server that is asked for a version it does not speak, or that does not speak AMQP, says so in its first bytes.
@@ -143,8 +145,15 @@ impl Handshake {
         };
         self.info.properties = start.server_properties;
         self.step = HandshakeStep::Login;
-        core.send(0, &start_ok.into(), now)
-            .map_err(|error| CloseReason::Handshake(HandshakeError::Encode(error)))
+        let queued = core.outbox.len();
+        let sent = core.send(0, &start_ok.into(), now);
+        self.login_len = core.outbox.len() - queued;
+        sent.map_err(|error| {
+            CloseReason::Handshake(match error {
+                WireError::FrameTooLarge { size: bytes, .. } => HandshakeError::LoginTooLong { bytes },
+                error => HandshakeError::Encode(error),
+            })
+        })
     }
 
     fn on_tune(&mut self, core: &mut Core, tune: &connection::Tune, now: Instant) -> Result<(), CloseReason> {
@@ -167,6 +176,9 @@ impl Handshake {
 
     /// What it means that the server closed the stream now.
     pub(super) fn eof(&self) -> CloseReason {
+        if self.step == HandshakeStep::Login && self.login_len > SPEC_FRAME_MIN as usize {
+            return self.ended(HandshakeError::LoginTooLong { bytes: self.login_len });
+        }
         self.ended(HandshakeError::Eof(self.step))
     }
 

@@ -6,6 +6,7 @@ mod channel;
 mod channels;
 mod confirms;
 mod consumers;
+mod control;
 mod core;
 mod error;
 mod handshake;
@@ -28,7 +29,8 @@ use super::{
     Token,
 };
 use crate::amqp::{
-    FRAME_HEADER_LEN, FrameHead, FrameKind, Method, Properties, Publish, ReplyCode, ShortStr, connection,
+    FRAME_HEADER_LEN, FrameHead, FrameKind, Method, Properties, Publish, ReplyCode, Secret, ShortStr,
+    connection,
 };
 use crate::{Engine, Instant, Outbox, Want};
 
@@ -267,7 +269,7 @@ impl Connection {
             }
             Phase::Open(open) => {
                 let token = self.core.token();
-                open.channels.end(&mut self.core, &Arc::new(CloseReason::Requested));
+                open.end(&mut self.core, &Arc::new(CloseReason::Requested));
                 self.core.answer(0, close_method(ReplyCode::SUCCESS, "bye"), now);
                 self.core.deadlines.clear(Timer::Close);
                 self.core.deadlines.set(Timer::Close, now + self.core.config.close_timeout);
@@ -276,6 +278,31 @@ impl Connection {
             }
             Phase::Closing { .. } | Phase::Closed(_) => self.open().map(|_| Token(0)),
         }
+    }
+
+    /// Ends the connection at once: what waits to be written is dropped, everything that waits is resolved with
+    /// [`CloseReason::Aborted`], and the server is told nothing. [`Want::Shutdown`] follows.
+    pub fn abort(&mut self, now: Instant) {
+        if let Phase::Closing { token } = self.phase {
+            self.give_up_closing(token, CallError::Closed(Arc::new(CloseReason::Aborted)));
+        }
+        self.lose(CloseReason::Aborted, now);
+    }
+
+    /// Replaces the password or token that the server knows. It answers with [`Reply::Method`], or closes the
+    /// connection with 530. `reason` is for the server's log.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is not open, or the secret does not fit a frame.
+    pub fn update_secret(
+        &mut self,
+        new_secret: Secret,
+        reason: ShortStr,
+        now: Instant,
+    ) -> Result<Token, CommandError> {
+        let (open, core) = self.open()?;
+        open.control.update_secret(core, connection::UpdateSecret { new_secret, reason }, now)
     }
 
     /// The transport has failed, for the reason that `why` gives.
@@ -300,6 +327,16 @@ impl Connection {
         self.core.deadlines.clear(Timer::Close);
     }
 
+    /// A close that is not answered. `finish` would report success: the caller is told first.
+    fn give_up_closing(&mut self, token: Token, error: CallError) {
+        let reason = Arc::new(CloseReason::Requested); // the first cause
+        self.core.emit(Event::Reply { token, result: Err(error) });
+        self.core.outbox.clear();
+        self.core.deadlines.clear_all();
+        self.core.emit(Event::Closed { reason: reason.clone() });
+        self.phase = Phase::Closed(reason);
+    }
+
     /// Ends the connection: resolves what waits, emits the terminal event, leaves the outbox to be written.
     fn finish(&mut self, reason: CloseReason, now: Instant) {
         let reason = match self.phase {
@@ -315,7 +352,7 @@ impl Connection {
         let reason = Arc::new(reason);
         self.core.deadlines.clear_all();
         match &mut self.phase {
-            Phase::Open(open) => open.channels.end(&mut self.core, &reason),
+            Phase::Open(open) => open.end(&mut self.core, &reason),
             Phase::Closing { token } => {
                 self.core.emit(Event::Reply { token: *token, result: Ok(Reply::Closed) });
             }
@@ -372,13 +409,8 @@ impl Connection {
                 self.finish(reason, now);
             }
             (Timer::Close, Phase::Closing { token }) => {
-                // `finish` would report success: the caller is told first, under a token of its own.
                 let token = *token;
-                self.core.emit(Event::Reply { token, result: Err(CallError::TimedOut) });
-                self.phase = Phase::Closed(Arc::new(CloseReason::Requested));
-                self.core.outbox.clear();
-                self.core.deadlines.clear_all();
-                self.core.emit(Event::Closed { reason: Arc::new(CloseReason::Requested) });
+                self.give_up_closing(token, CallError::TimedOut);
             }
             (Timer::Close, Phase::Closed(_)) => self.core.outbox.clear(),
             (Timer::HeartbeatSend, Phase::Closed(_)) | (Timer::HeartbeatReceive, Phase::Closed(_)) => {}
@@ -391,6 +423,7 @@ impl Connection {
                     self.lose(CloseReason::Lost(lost), now);
                 }
             }
+            (Timer::Call(0), Phase::Open(open)) => open.control.on_call_due(&mut self.core, now),
             (Timer::Call(number), Phase::Open(open)) => {
                 if let Some(channel) = open.channels.by_number(number) {
                     channel.on_call_due(&mut self.core, now);

@@ -1,7 +1,10 @@
+use alloc::sync::Arc;
+
 use bytes::{Buf, BytesMut};
 
 use super::channel::Flow;
 use super::channels::Channels;
+use super::control::Control;
 use super::core::Core;
 use super::{CommandError, PublishError};
 use crate::Instant;
@@ -12,6 +15,7 @@ use crate::client::{ChannelId, CloseReason, Event, PeerMisbehaved, ServerInfo, T
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) channels: Channels,
+    pub(super) control: Control,
     /// The server takes no publishes for now.
     blocked: bool,
     /// A publish was refused because of `blocked` or of a full outbox.
@@ -20,7 +24,12 @@ pub(super) struct Open {
 
 impl Open {
     pub(super) fn new(info: &ServerInfo) -> Self {
-        Self { channels: Channels::new(info.channel_max), blocked: false, refused: false }
+        Self {
+            channels: Channels::new(info.channel_max),
+            control: Control::default(),
+            blocked: false,
+            refused: false,
+        }
     }
 
     pub(super) fn publish(
@@ -39,6 +48,12 @@ impl Open {
             return Err(if self.blocked { PublishError::Blocked } else { PublishError::Full });
         }
         channel.publish(core, publish, properties, body, now)
+    }
+
+    /// Resolves everything that waits, for the connection has ended.
+    pub(super) fn end(&mut self, core: &mut Core, reason: &Arc<CloseReason>) {
+        self.channels.end(core, reason);
+        self.control.end(core, reason);
     }
 
     /// Whether a publish was refused that would now be accepted: the owner has written enough in the meantime.
@@ -135,10 +150,7 @@ impl Open {
                 self.make_writable(core);
                 Ok(())
             }
-            method => Err(CloseReason::PeerMisbehaved(PeerMisbehaved::UnexpectedMethod {
-                method: method.name(),
-                channel: 0,
-            })),
+            method => self.control.on_method(core, method).map_err(CloseReason::PeerMisbehaved),
         }
     }
 }
