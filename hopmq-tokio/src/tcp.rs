@@ -21,6 +21,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Stream<S>
         Pin::new(&mut self.0).poll_write_vectored(cx, chunks)
     }
 
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
@@ -35,7 +39,7 @@ impl Listener for TcpAcceptor {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Transport, Peer)>> {
         let (stream, address) = ready!(self.0.poll_accept(cx))?;
-        stream.set_nodelay(true)?;
+        let _ = stream.set_nodelay(true); // fails when the peer has gone already: its driver finds out
         let peer =
             Peer { address: address.to_string(), is_loopback: address.ip().to_canonical().is_loopback() };
         Poll::Ready(Ok((Stream(stream), peer)))

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +12,7 @@ use super::shared::{BrokerHost, Shared};
 use crate::driver::Driver;
 use crate::io::{Clock, Listener, Peer, Runtime, Timer, Transport};
 
-/// How long to leave a listener alone that cannot accept, most often because the process has too many files open.
+/// How long to leave a listener alone that cannot accept, as when the process has too many files open.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Runs a connection to the broker over `transport`; drops it when the broker has been shut down.
@@ -69,6 +70,7 @@ impl<R: Runtime, L: Listener> Future for Accept<R, L> {
             }
             match this.listener.poll_accept(cx) {
                 Poll::Ready(Ok((transport, peer))) => run(&this.shared, &this.runtime, transport, peer),
+                Poll::Ready(Err(error)) if is_of_one_connection(&error) => {}
                 Poll::Ready(Err(_)) => {
                     this.paused_until = Some(this.runtime.clock().now() + ACCEPT_AGAIN_AFTER);
                 }
@@ -76,4 +78,10 @@ impl<R: Runtime, L: Listener> Future for Accept<R, L> {
             }
         }
     }
+}
+
+/// Whether a connection failed before it was accepted, and not the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
