@@ -22,6 +22,9 @@ pub use client::{
     Publisher, Publishing, Queue, Sending, SendingUnconfirmed, Specified, StreamOffset, Transaction,
     Unspecified, UriError, WaitForConfirms,
 };
+pub use client::{
+    ConnectionEvent, CredentialsProvider, Events, ProvidedCredentials, ProviderError, Providing,
+};
 #[cfg(feature = "json")]
 pub use client::{PayloadError, from_json, json_properties};
 pub use hopmq_proto::Instant;
@@ -33,4 +36,6 @@ pub use hopmq_proto::client::{
     CallError, CloseReason, CommandError, Config, ConfirmFailures, HandshakeError, HandshakeStep, Heartbeat,
     Lost, Message, PeerMisbehaved, Returned, ServerClose, ServerInfo, SettleError,
 };
+#[cfg(feature = "tls")]
+pub use tls::TlsClient;
 pub use tls::{Pem, ServerName, TlsError, TlsOptions};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hopmq_proto::Instant;
 
+use super::renewal::Renewal;
 use super::{ConnectError, ConnectOptions, Connection, Endpoint};
 use crate::io::{Clock, DialError, Dialer, Runtime, Timer};
 
@@ -21,26 +22,55 @@ impl Connection {
     pub async fn connect<R: Runtime, D: Dialer>(
         runtime: &R,
         dialer: &D,
-        options: ConnectOptions,
+        mut options: ConnectOptions,
     ) -> Result<Self, ConnectError> {
         options.check().map_err(|(option, error)| ConnectError::Option { option, error })?;
-        let endpoints = options.endpoints();
         let clock = runtime.clock();
         let deadline = clock.now() + options.config.connect_timeout;
-        let mut errors = Vec::new();
-        for (n, endpoint) in endpoints.iter().enumerate() {
-            let left = u32::try_from(endpoints.len() - n).unwrap_or(u32::MAX);
-            let share = (deadline - clock.now()) / left;
-            match attempt(runtime, dialer, &options, endpoint.clone(), share).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => errors.push(error),
-            }
+        let Some(provider) = options.provider.take() else {
+            return try_each(runtime, dialer, &options, deadline).await;
+        };
+        let provided = match within(runtime, deadline, provider.0.provide()).await {
+            Some(provided) => provided.map_err(ConnectError::Credentials)?,
+            None => return Err(ConnectError::CredentialsTimeout),
+        };
+        options.config.credentials = provided.credentials.clone();
+        let connection = try_each(runtime, dialer, &options, deadline).await?;
+        if provided.refresh_after().is_some() {
+            let renewal = Renewal {
+                runtime: runtime.clone(),
+                shared: connection.inner.shared.clone(),
+                provider,
+                timeout: options.config.connect_timeout,
+            };
+            runtime.spawn(renewal.run(provided));
         }
-        Err(match errors.pop() {
-            Some(error) if errors.is_empty() => error,
-            last => ConnectError::Endpoints(errors.into_iter().chain(last).collect()),
-        })
+        Ok(connection)
     }
+}
+
+/// Tries the endpoints in order.
+async fn try_each<R: Runtime, D: Dialer>(
+    runtime: &R,
+    dialer: &D,
+    options: &ConnectOptions,
+    deadline: Instant,
+) -> Result<Connection, ConnectError> {
+    let clock = runtime.clock();
+    let endpoints = options.endpoints();
+    let mut errors = Vec::new();
+    for (n, endpoint) in endpoints.iter().enumerate() {
+        let left = u32::try_from(endpoints.len() - n).unwrap_or(u32::MAX);
+        let share = (deadline - clock.now()) / left;
+        match attempt(runtime, dialer, options, endpoint.clone(), share).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => errors.push(error),
+        }
+    }
+    Err(match errors.pop() {
+        Some(error) if errors.is_empty() => error,
+        last => ConnectError::Endpoints(errors.into_iter().chain(last).collect()),
+    })
 }
 
 /// Tries one endpoint, for as long as `share`.

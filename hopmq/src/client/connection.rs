@@ -1,12 +1,13 @@
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::sync::{Arc, OnceLock};
 
-use hopmq_proto::amqp::FieldTable;
+use hopmq_proto::amqp::{FieldTable, LongStr, Secret};
 use hopmq_proto::client::{CloseReason, Config, ServerInfo};
 
 use super::Error;
 use super::call::Call;
-use super::channel::Channel;
+use super::channel::{Channel, short};
+use super::events::{Events, closed};
 use super::shared::{ClientHost, Shared};
 use crate::driver::Driver;
 use crate::io::{Runtime, Transport};
@@ -17,7 +18,7 @@ use crate::io::{Runtime, Transport};
 /// channels, consumers and publishers is dropped, it is closed; what was published before is still sent.
 #[derive(Clone)]
 pub struct Connection {
-    inner: Arc<ConnectionInner>,
+    pub(super) inner: Arc<ConnectionInner>,
 }
 
 /// Closes the connection when it is dropped.
@@ -95,7 +96,53 @@ impl Connection {
     /// Whether the server takes no publishes for now. Publishes wait until it does.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
-        self.inner.shared.look(|state| state.is_blocked())
+        self.inner.shared.look(|state| state.log.is_blocked())
+    }
+
+    /// What happens to the connection from now on: blocked and unblocked, renewals of the secret, and its end.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: hopmq::Connection) {
+    /// use hopmq::ConnectionEvent;
+    ///
+    /// let mut events = connection.events();
+    /// while let Some(event) = events.next().await {
+    ///     match event {
+    ///         ConnectionEvent::Blocked { reason } => eprintln!("the server takes no publishes: {reason}"),
+    ///         ConnectionEvent::Closed(reason) => eprintln!("the connection has ended: {reason}"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::new(&self.inner.shared)
+    }
+
+    /// Waits for the end of the connection, and says why it came. The future does not keep the connection open.
+    pub fn closed(&self) -> impl Future<Output = Arc<CloseReason>> + Send + use<> {
+        let shared = self.inner.shared.clone();
+        async move { closed(&shared).await }
+    }
+
+    /// Replaces the password or token that the server knows, without connecting again. `reason` is for the server's log.
+    /// A [`CredentialsProvider`](super::CredentialsProvider) does this by itself.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not take it: then it closes the connection, with 530.
+    pub fn update_secret(&self, secret: &str, reason: &str) -> Call<()> {
+        let sent = short("reason", reason).and_then(|reason| {
+            let secret = LongStr::new(secret.as_bytes().to_vec()).map(Secret::new);
+            let secret = secret.map_err(|error| Error::Argument { argument: "secret", error })?;
+            self.inner.shared.command(|state, now| {
+                let token = state.engine.update_secret(secret, reason, now)?;
+                state.expect_reply(token);
+                Ok(token)
+            })
+        });
+        Call::sent(&self.inner, None, sent, |_, _| ())
     }
 
     /// Why the connection has ended, once it has.
@@ -118,6 +165,12 @@ impl Connection {
             Ok::<_, Error>(token)
         });
         Call::sent(&self.inner, None, sent, |_, _| ())
+    }
+
+    /// Ends the connection at once: what was not sent yet never is, and the server is told nothing. Everything that waits
+    /// is resolved with [`CloseReason::Aborted`].
+    pub fn abort(&self) {
+        self.inner.shared.command(|state, now| state.engine.abort(now));
     }
 }
 

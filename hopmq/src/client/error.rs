@@ -6,7 +6,7 @@ use hopmq_proto::amqp::WireError;
 use hopmq_proto::client::{CallError, CloseReason, CommandError, Returned};
 use thiserror::Error;
 
-use super::{Endpoint, UriError};
+use super::{Endpoint, ProviderError, UriError};
 use crate::tls::TlsError;
 
 /// Why an operation on a connection or channel has no result.
@@ -101,6 +101,12 @@ pub enum ConnectError {
         /// What is wrong with it.
         error: WireError,
     },
+    /// The [`CredentialsProvider`](super::CredentialsProvider) has none.
+    #[error("no credentials: {0}")]
+    Credentials(ProviderError),
+    /// The [`CredentialsProvider`](super::CredentialsProvider) did not answer within `connect_timeout`.
+    #[error("no credentials: the provider did not answer in time")]
+    CredentialsTimeout,
     /// The server cannot be reached.
     #[error("cannot connect to {endpoint}: {error}")]
     Dial {

@@ -1,10 +1,12 @@
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hopmq_proto::amqp::{Credentials, FieldValue, Mechanism, ShortStr, WireError};
 use hopmq_proto::client::{Config, Heartbeat};
 
 use super::Endpoint;
+use super::provider::{CredentialsProvider, Provider};
 use crate::tls::TlsOptions;
 
 /// The port of AMQP.
@@ -60,6 +62,8 @@ pub struct ConnectOptions {
     /// The port of the hosts that have none of their own.
     port: Option<u16>,
     pub(super) tls: Option<TlsOptions>,
+    /// Asked in place of `config.credentials`.
+    pub(super) provider: Option<Provider>,
     /// What could not be put into `config`.
     invalid: Option<(&'static str, WireError)>,
     /// Everything that concerns AMQP itself: limits, deadlines, and what has a method here too.
@@ -142,6 +146,16 @@ impl ConnectOptions {
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.config.credentials = credentials;
+        self
+    }
+
+    /// Who says who logs in: asked at each connect, and again before what it gave expires. The new secret is then given to
+    /// the server, by `connection.update-secret`; [`events`](crate::Connection::events) tell how that went.
+    ///
+    /// For credentials that expire, one more future runs on the runtime, for as long as the connection.
+    #[must_use]
+    pub fn credentials_provider(mut self, provider: impl CredentialsProvider) -> Self {
+        self.provider = Some(Provider(Arc::new(provider)));
         self
     }
 

@@ -11,6 +11,7 @@ use hopmq_proto::client::{
 };
 use hopmq_proto::{Instant, Outbox, Want};
 
+use super::events::{ConnectionEvent, EventLog};
 use super::waits::{Ticket, Waits};
 use crate::driver::{Host, Input, Pass, run_engine};
 use crate::io::Clock;
@@ -60,7 +61,7 @@ pub(crate) struct State {
     /// Wakes the driver; taken by whoever wakes it first.
     driver: Option<Waker>,
     /// Wakers that are not needed any more. Dropping one may drop a task with handles in it, which take the lock.
-    stale: Vec<Waker>,
+    pub(crate) stale: Vec<Waker>,
     opening: Slot<Result<Box<ServerInfo>, Arc<CloseReason>>>,
     calls: Answers<Result<Reply, CallError>>,
     confirms: Answers<Result<Confirmation, CallError>>,
@@ -71,7 +72,8 @@ pub(crate) struct State {
     /// Bytes of deliveries that no consumer has taken yet.
     buffered: usize,
     max_buffered: usize,
-    blocked: bool,
+    /// What happened to the connection as a whole.
+    pub(crate) log: EventLog,
 }
 
 /// Answers that are to come, or have come and were not taken.
@@ -200,7 +202,7 @@ impl Shared {
             room: Waits::new(),
             publish_timeout,
             buffered: 0,
-            blocked: false,
+            log: EventLog::default(),
         };
         Arc::new(Self { state: Mutex::new(state), clock: Box::new(clock) })
     }
@@ -243,6 +245,13 @@ impl Shared {
         polled
     }
 
+    /// Tells whoever listens.
+    pub(crate) fn announce(&self, event: ConnectionEvent) {
+        let mut woken = Vec::new();
+        self.look(|state| state.log.push(event, &mut woken));
+        woken.into_iter().for_each(Waker::wake);
+    }
+
     /// Looks at the state without giving the driver anything to do.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&mut State) -> R) -> R {
         look(&mut self.lock())
@@ -255,10 +264,6 @@ impl State {
         cx: &Context<'_>,
     ) -> Poll<Result<Box<ServerInfo>, Arc<CloseReason>>> {
         self.opening.poll(cx, &mut self.stale)
-    }
-
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.blocked
     }
 
     /// Whether the server is not to be read for now, because consumers lag behind.
@@ -400,9 +405,13 @@ impl State {
                 }
                 self.room.wake_all(woken);
             }
-            Event::Blocked { .. } => self.blocked = true,
-            Event::Unblocked => self.blocked = false,
+            Event::Blocked { reason } => {
+                let reason = reason.to_string_lossy().into_owned();
+                self.log.push(ConnectionEvent::Blocked { reason }, woken);
+            }
+            Event::Unblocked => self.log.push(ConnectionEvent::Unblocked, woken),
             Event::Closed { reason } => {
+                self.log.push(ConnectionEvent::Closed(reason.clone()), woken);
                 woken.extend(self.opening.fill(Err(reason)));
                 self.room.wake_all(woken);
             }

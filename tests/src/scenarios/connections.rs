@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use hopmq_tokio::{
-    CallError, CloseReason, Config, ConsumerEnd, Credentials, FieldValue, Properties, PublishError, ShortStr,
+    CallError, CloseReason, Config, ConnectionEvent, ConsumerEnd, Credentials, Error, FieldValue, Properties,
+    PublishError, ShortStr,
 };
 
 use super::{Server, closes_connection, eventually, ready, routed};
@@ -136,4 +137,54 @@ pub async fn dropping_all_handles_closes(server: &Server) {
         !routed(&publisher, "", queue.name(), &Properties::new()).await
     })
     .await;
+}
+
+pub async fn abort_ends_everything(server: &Server) {
+    let watcher = server.channel().await;
+    let probe = watcher.publisher().await.unwrap();
+    let connection = server.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = channel.declare_queue("").exclusive().await.unwrap();
+    let mut consumer = channel.consume(queue.name()).await.unwrap();
+    let aborted = Arc::new(CloseReason::Aborted);
+    let call = channel.get(queue.name());
+    connection.abort();
+    assert_eq!(call.await.unwrap_err().close_reason(), Some(&CloseReason::Aborted));
+    assert!(consumer.next().await.is_none());
+    assert_eq!(consumer.end(), Some(ConsumerEnd::Closed(aborted.clone())));
+    assert_eq!(connection.close_reason(), Some(aborted));
+    let late = connection.close().await.unwrap_err();
+    assert_eq!(late.close_reason(), Some(&CloseReason::Aborted));
+    connection.abort();
+    eventually("the exclusive queue is gone", async || {
+        !routed(&probe, "", queue.name(), &Properties::new()).await
+    })
+    .await;
+}
+
+pub async fn events_tell_the_end(server: &Server) {
+    let connection = server.connect().await;
+    let (mut events, closed) = (connection.events(), connection.closed());
+    let channel = connection.open_channel().await.unwrap();
+    channel.declare_queue("").exclusive().await.unwrap();
+    drop(channel);
+    drop(connection); // neither listener keeps it open
+    let requested = Arc::new(CloseReason::Requested);
+    assert_eq!(events.next().await, Some(ConnectionEvent::Closed(requested.clone())));
+    assert_eq!(events.next().await, None);
+    assert_eq!(closed.await, requested);
+}
+
+/// Both take it when nothing has changed. Where the server checks it, a wrong one closes the connection.
+pub async fn update_secret(server: &Server) {
+    let connection = server.connect().await;
+    let (first, second) =
+        (connection.update_secret("guest", "a test"), connection.update_secret("guest", ""));
+    second.await.unwrap();
+    first.await.unwrap();
+    drop(connection.update_secret("guest", "nobody waits"));
+    connection.update_secret("guest", "somebody waits").await.unwrap();
+    let long = connection.update_secret("guest", &"r".repeat(256)).await.unwrap_err();
+    assert!(matches!(long, Error::Argument { argument: "reason", .. }), "{long:?}");
+    connection.open_channel().await.unwrap();
 }

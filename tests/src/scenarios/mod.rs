@@ -62,7 +62,8 @@ macro_rules! with_scenarios {
             select_twice_is_fine, without_confirms_nothing_is_lost, wait_for_all, wait_for_all_counts_what_came_back,
             wait_for_all_ends_with_the_channel, at_most_so_many_of_a_publisher;
         connections: missing_vhost, server_says_who_it_is, the_first_cause_ends_everything, wrong_password,
-            wrong_user, closing_ends_everything, closing_sends_what_was_published, dropping_all_handles_closes;
+            wrong_user, closing_ends_everything, closing_sends_what_was_published, dropping_all_handles_closes,
+            abort_ends_everything, events_tell_the_end, update_secret;
         consumers: cancel_gives_back_what_was_not_taken, duplicate_tag, end_when_the_queue_is_deleted, exclusive,
             exclusive_refused_while_others_consume, fair_dispatch, in_order, missing_queue, no_ack, of_one_channel,
             prefetch, prefetch_for_new_consumers_only, round_robin, tags, end_with_their_channel;

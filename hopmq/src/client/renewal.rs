@@ -1,0 +1,96 @@
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hopmq_proto::Instant;
+use hopmq_proto::amqp::{Credentials, Secret, ShortStr};
+
+use super::connect::within;
+use super::events::{ConnectionEvent, closed};
+use super::provider::{ProvidedCredentials, Provider, ProviderError};
+use super::shared::Shared;
+use crate::io::{Clock, Runtime, Timer};
+
+/// How long to wait after the first failure; twice as long after each further one.
+const BACKOFF_MIN: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Keeps the secret of one connection fresh, until the connection ends or the credentials do not expire.
+pub(super) struct Renewal<R> {
+    pub(super) runtime: R,
+    pub(super) shared: Arc<Shared>,
+    pub(super) provider: Provider,
+    /// How long the provider may take.
+    pub(super) timeout: Duration,
+}
+
+impl<R: Runtime> Renewal<R> {
+    /// Starts from credentials that were provided just now.
+    pub(super) async fn run(self, provided: ProvidedCredentials) {
+        let mut over = pin!(closed(&self.shared));
+        let mut renew = pin!(self.renew_again_and_again(provided));
+        poll_fn(|cx| {
+            if over.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            renew.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    async fn renew_again_and_again(&self, mut provided: ProvidedCredentials) {
+        while let Some(refresh_after) = provided.refresh_after() {
+            let expires = provided.expires_in.map(|time| self.now() + time);
+            self.sleep_until(self.now() + refresh_after).await;
+            let mut backoff = BACKOFF_MIN;
+            provided = loop {
+                match self.renew(expires).await {
+                    Ok(next) => break next,
+                    Err(error) => {
+                        self.shared.announce(ConnectionEvent::RefreshFailed { error: error.to_string() });
+                    }
+                }
+                let again = self.now() + backoff;
+                if expires.is_some_and(|expires| expires <= again) {
+                    return;
+                }
+                self.sleep_until(again).await;
+                backoff = BACKOFF_MAX.min(backoff * 2);
+            };
+            self.shared.announce(ConnectionEvent::SecretUpdated);
+        }
+    }
+
+    /// Asks the provider, and gives the server what it says.
+    async fn renew(&self, expires: Option<Instant>) -> Result<ProvidedCredentials, ProviderError> {
+        let limit = self.now() + self.timeout;
+        let limit = expires.map_or(limit, |expires| limit.min(expires));
+        let provided = within(&self.runtime, limit, self.provider.0.provide()).await;
+        let provided = provided.ok_or("the credentials provider did not answer in time")??;
+        if let Credentials::Password { password, .. } = &provided.credentials {
+            self.update_secret(password.clone()).await?;
+        }
+        Ok(provided)
+    }
+
+    async fn update_secret(&self, secret: Secret) -> Result<(), ProviderError> {
+        let token = self.shared.command(|state, now| {
+            let token = state.engine.update_secret(secret, ShortStr::from_static("renewed"), now)?;
+            state.expect_reply(token);
+            Ok::<_, ProviderError>(token)
+        })?;
+        poll_fn(|cx| self.shared.look(|state| state.poll_reply(cx, token))).await?;
+        Ok(())
+    }
+
+    fn now(&self) -> Instant {
+        self.runtime.clock().now()
+    }
+
+    async fn sleep_until(&self, deadline: Instant) {
+        let mut timer = self.runtime.timer();
+        poll_fn(|cx| timer.poll_until(cx, deadline)).await;
+    }
+}
