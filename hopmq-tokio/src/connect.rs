@@ -1,9 +1,7 @@
-use hopmq::io::{DialError, Dialer};
-use hopmq::{ConnectError, ConnectOptions, Connection, Endpoint, TlsError, TlsOptions};
-use tokio::net::TcpStream;
+use hopmq::{ConnectError, ConnectOptions, Connection};
 
+use crate::dial::TcpDialer;
 use crate::runtime::Tokio;
-use crate::tcp::Stream;
 
 /// Connects to the broker at `uri`, and runs the connection on the current tokio runtime.
 ///
@@ -27,28 +25,8 @@ pub async fn connect(uri: &str) -> Result<Connection, ConnectError> {
 ///
 /// # Errors
 ///
-/// When there is no connection within `connect_timeout`, which covers name look-up, TCP and the AMQP handshake.
+/// When there is no connection within `connect_timeout`, which covers name look-up, TCP, TLS and the AMQP
+/// handshake.
 pub async fn connect_with(options: ConnectOptions) -> Result<Connection, ConnectError> {
     Connection::connect(&Tokio::current(), &TcpDialer, options).await
-}
-
-/// Opens TCP connections.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct TcpDialer;
-
-impl Dialer for TcpDialer {
-    type Transport = Stream<TcpStream>;
-
-    async fn dial(
-        &self,
-        endpoint: &Endpoint,
-        tls: Option<&TlsOptions>,
-    ) -> Result<Self::Transport, DialError> {
-        if tls.is_some() {
-            return Err(TlsError::NotBuilt.into());
-        }
-        let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
-        stream.set_nodelay(true)?;
-        Ok(Stream(stream))
-    }
 }

@@ -4,11 +4,13 @@
 
 mod broker;
 mod connect;
+mod dial;
 mod runtime;
 mod tcp;
 
 pub use broker::Broker;
-pub use connect::{TcpDialer, connect, connect_with};
+pub use connect::{connect, connect_with};
+pub use dial::{Dialed, TcpDialer};
 pub use hopmq::*;
 pub use runtime::{Tokio, TokioClock, TokioTimer};
 pub use tcp::{Stream, TcpAcceptor};

@@ -80,6 +80,8 @@ pub(crate) struct Driver<H: Host, T, M, C: Clock> {
     read_size: usize,
     /// Taken from the engine, but not yet written.
     wire: Outbox,
+    /// The transport may hold back some of what was written.
+    is_held_back: bool,
     state: State,
 }
 
@@ -103,6 +105,7 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
             input: BytesMut::new(),
             read_size: READ_MIN,
             wire: Outbox::new(),
+            is_held_back: false,
             state: State::Running,
         }
     }
@@ -139,6 +142,14 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
                 Poll::Pending => break,
             }
             wrote = true;
+        }
+        self.is_held_back |= wrote;
+        if self.is_held_back && self.state == State::Running {
+            match self.transport.poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.is_held_back = false,
+                Poll::Ready(Err(error)) => self.fail(cx.waker(), Input::Failed(error)),
+                Poll::Pending => {}
+            }
         }
         wrote
     }

@@ -29,6 +29,16 @@ pub trait Transport: Send + Unpin + 'static {
     /// When the stream has failed.
     fn poll_write(&mut self, cx: &mut Context<'_>, chunks: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 
+    /// Writes what the stream itself holds back of what was written, if it does: TLS is one that does. Called after writes,
+    /// until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// When the stream has failed.
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
     /// Ends our direction of the stream: the peer reads what was written, and then the end.
     ///
     /// # Errors

@@ -1,7 +1,9 @@
 //! What the tests share: scenarios for both brokers, the seeded world, the bodies of the fuzz targets.
 
 pub mod blocking;
+pub mod certificates;
 pub mod fuzz;
+pub mod node;
 pub mod programs;
 pub mod scenarios;
 pub mod world;
