@@ -16,11 +16,11 @@ mod tls;
 pub use broker::Broker;
 pub use bytes::Bytes;
 pub use client::{
-    Call, Channel, Confirm, Confirms, ConfirmsError, ConnectError, ConnectOptions, Connection, Consume,
-    Consumer, ConsumerEnd, DeadLetterStrategy, DeclareExchange, DeclareQueue, Delivery, Endpoint, Error,
-    ExchangeKind, GotDelivery, LeaderLocator, NewPublisher, NoWait, Overflow, Publish, PublishError,
-    Publisher, Publishing, Queue, Sending, SendingUnconfirmed, Specified, StreamOffset, Transaction,
-    Unspecified, UriError, WaitForConfirms,
+    Buffered, Call, Channel, Confirm, Confirms, ConfirmsError, ConnectError, ConnectOptions, Connection,
+    Consume, Consumer, ConsumerEnd, DeadLetterStrategy, DeclareExchange, DeclareQueue, Delivery, Endpoint,
+    Error, ExchangeKind, GotDelivery, LeaderLocator, NewPublisher, NoWait, OnError, Overflow, Publish,
+    PublishError, Publisher, Publishing, Queue, Received, Sending, SendingUnconfirmed, Specified,
+    StreamOffset, Transaction, Unspecified, UriError, WaitForConfirms,
 };
 pub use client::{
     ConnectionEvent, CredentialsProvider, Events, ProvidedCredentials, ProviderError, Providing,

@@ -176,6 +176,15 @@ pub struct Consumer {
     done: bool,
 }
 
+/// What has come for a consumer and was not taken yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Buffered {
+    /// How many messages.
+    pub messages: usize,
+    /// How many bytes they hold, with their names and properties.
+    pub bytes: usize,
+}
+
 impl Consumer {
     /// The consumer's name.
     #[must_use]
@@ -188,6 +197,18 @@ impl Consumer {
     /// Cancel safe: a delivery is either returned or still to come.
     pub async fn next(&mut self) -> Option<Delivery> {
         poll_fn(|cx| self.poll_delivery(cx)).await
+    }
+
+    /// What has come from the broker and was not taken yet.
+    ///
+    /// This is where a slow consumer shows. It is bounded: by the [prefetch](Consume::prefetch), where there is one, and
+    /// for all consumers of a connection by `max_event_bytes`, beyond which the connection is not read. One batch that
+    /// this consumer has begun to take is not counted there, but here.
+    #[must_use]
+    pub fn buffered(&self) -> Buffered {
+        let (messages, bytes) = self.channel.shared().look(|state| state.consumer_buffered(self.token));
+        let taken: usize = self.taken.iter().map(|delivery| delivery.message.size()).sum();
+        Buffered { messages: messages + self.taken.len(), bytes: bytes + taken }
     }
 
     /// Why the consumer has ended, once it has.
@@ -215,7 +236,7 @@ impl Consumer {
         call
     }
 
-    fn poll_delivery(&mut self, cx: &Context<'_>) -> Poll<Option<Delivery>> {
+    pub(super) fn poll_delivery(&mut self, cx: &Context<'_>) -> Poll<Option<Delivery>> {
         if self.taken.is_empty() {
             let (token, taken) = (self.token, &mut self.taken);
             let waited = self.channel.shared().take_deliveries(cx, token, taken);

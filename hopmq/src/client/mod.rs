@@ -12,6 +12,7 @@ mod endpoint;
 mod error;
 mod events;
 mod exchange;
+mod handle;
 #[cfg(feature = "json")]
 mod json;
 mod no_wait;
@@ -31,12 +32,13 @@ pub use call::Call;
 pub use channel::Channel;
 pub use confirm::{Confirm, Confirms, ConfirmsError, WaitForConfirms};
 pub use connection::Connection;
-pub use consumer::{Consume, Consumer, StreamOffset};
+pub use consumer::{Buffered, Consume, Consumer, StreamOffset};
 pub use delivery::{Delivery, GotDelivery};
 pub use endpoint::Endpoint;
 pub use error::{ConnectError, Error, PublishError};
 pub use events::{ConnectionEvent, Events};
 pub use exchange::{DeclareExchange, ExchangeKind};
+pub use handle::{OnError, Received};
 #[cfg(feature = "json")]
 pub use json::{PayloadError, from_json, json_properties};
 pub use no_wait::NoWait;

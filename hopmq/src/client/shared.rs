@@ -103,10 +103,11 @@ pub(crate) struct Incoming {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumerEnd {
-    /// The server has ended it, most often because its queue is gone.
+    /// The server has ended it, most often because its queue is gone. The channel lives on.
     #[error("the server has cancelled the consumer")]
     Cancelled,
-    /// Its channel or connection has ended.
+    /// Its channel or connection has ended. Where the server did it, the reason has its code and its text: 406
+    /// when a delivery was not settled in time, for example.
     #[error(transparent)]
     Closed(Arc<CloseReason>),
 }
@@ -365,6 +366,14 @@ impl State {
     /// Why the consumer has ended, if it has.
     pub(crate) fn consumer_end(&self, consumer: Token) -> Option<ConsumerEnd> {
         self.consumers.get(&consumer)?.end.clone()
+    }
+
+    /// How many messages, and bytes of them, have come for a consumer.
+    pub(crate) fn consumer_buffered(&self, consumer: Token) -> (usize, usize) {
+        self.consumers.get(&consumer).map_or((0, 0), |incoming| {
+            let messages = incoming.deliveries.len();
+            (messages, incoming.bytes - messages * DELIVERY_COST)
+        })
     }
 
     /// The consumer has no owner any more: what has come for it goes back into the queue.

@@ -2,7 +2,7 @@
 
 use hopmq_tokio::{CloseReason, ConsumerEnd};
 
-use super::{Server, closes_channel, closes_connection, drain, publish_each, ready};
+use super::{Server, closes_channel, closes_connection, drain, eventually, publish_each, ready};
 
 pub async fn in_order(server: &Server) {
     let channel = server.channel().await;
@@ -211,4 +211,18 @@ pub async fn end_with_their_channel(server: &Server) {
     }
     drop(consumer);
     connection.open_channel().await.expect("the connection lives on");
+}
+
+pub async fn buffered(server: &Server) {
+    let channel = server.channel().await;
+    let queue = channel.declare_queue("").exclusive().await.unwrap();
+    let mut consumer = channel.consume(queue.name()).prefetch(10).await.unwrap();
+    assert_eq!((consumer.buffered().messages, consumer.buffered().bytes), (0, 0));
+    publish_each(&channel, queue.name(), (0..20).map(|n| format!("{n:0>100}"))).await;
+    eventually("what may come has come", async || consumer.buffered().messages == 10).await;
+    let before = consumer.buffered().bytes;
+    assert!((1000..2000).contains(&before), "{before}");
+    let _first = consumer.next().await.unwrap();
+    let after = consumer.buffered();
+    assert_eq!((after.messages, after.bytes), (9, before / 10 * 9));
 }

@@ -31,6 +31,7 @@ pub mod dead_letters;
 pub mod dropped;
 pub mod exchanges;
 pub mod get;
+pub mod handlers;
 pub mod json;
 pub mod limits;
 pub mod no_wait;
@@ -64,7 +65,8 @@ macro_rules! with_scenarios {
         connections: missing_vhost, server_says_who_it_is, the_first_cause_ends_everything, wrong_password,
             wrong_user, closing_ends_everything, closing_sends_what_was_published, dropping_all_handles_closes,
             abort_ends_everything, events_tell_the_end, update_secret;
-        consumers: cancel_gives_back_what_was_not_taken, duplicate_tag, end_when_the_queue_is_deleted, exclusive,
+        consumers: buffered, cancel_gives_back_what_was_not_taken, duplicate_tag, end_when_the_queue_is_deleted,
+            exclusive,
             exclusive_refused_while_others_consume, fair_dispatch, in_order, missing_queue, no_ack, of_one_channel,
             prefetch, prefetch_for_new_consumers_only, round_robin, tags, end_with_their_channel;
         dropped: calls_in_flight, connect_at_every_poll, consume_at_every_poll, consumers,
@@ -74,6 +76,8 @@ macro_rules! with_scenarios {
             delete_missing, inequivalent, internal, passive_missing, predeclared, reserved_names, delete_unbinds,
             unbind_what_is_not_bound;
         get: counts, empty, missing_queue, no_ack, redelivered, shares_tags_with_consumers, of_a_handle_without_ack;
+        handlers: at_most_so_many_at_once, dropped_ones_leave_their_messages, end_with_their_channel,
+            of_failures, panics_are_passed_on, settle_what_they_did;
         json: round_trip, content_type_is_checked;
         no_wait: of_exchanges, of_queues, refused;
         properties: all_fourteen, bytes_that_are_no_text, every_field_type, headers_deep, headers_too_large, none,
