@@ -249,6 +249,16 @@ fn a_method_that_cannot_be_encoded_writes_nothing() {
 }
 
 #[test]
+fn trap_33_which_codes_end_the_connection() {
+    for code in [320, 402, 501, 502, 503, 504, 505, 506, 530, 540, 541] {
+        assert!(ReplyCode(code).is_connection_error(), "{code}");
+    }
+    for code in [311, 312, 313, 403, 404, 405, 406] {
+        assert!(!ReplyCode(code).is_connection_error(), "{code}");
+    }
+}
+
+#[test]
 fn faults_have_the_reply_codes_of_the_specification() {
     assert_eq!(WireError::BadFrameEnd(0).reply_code(), ReplyCode::FRAME_ERROR);
     assert_eq!(WireError::FrameTooLarge { size: 2, max: 1 }.reply_code(), ReplyCode::FRAME_ERROR);

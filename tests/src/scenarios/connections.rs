@@ -28,6 +28,7 @@ pub async fn wrong_user(server: &Server) {
     refused(server, config, 403, LOGIN_REFUSED).await;
 }
 
+/// Trap 4: the connection is closed while it is being opened, and that is what the connect call says.
 pub async fn missing_vhost(server: &Server) {
     let vhost = server.name("vhost");
     let config = Config { virtual_host: ShortStr::try_from(&vhost).unwrap(), ..server.config() };

@@ -64,7 +64,7 @@ pub async fn prefetch(server: &Server) {
     assert_eq!(ready(&channel, queue.name()).await, 6);
 }
 
-pub async fn prefetch_for_new_consumers_only(server: &Server) {
+pub async fn trap_32_prefetch_is_for_new_consumers_only(server: &Server) {
     let channel = server.channel().await;
     let queue = channel.declare_queue("").exclusive().await.unwrap();
     let mut first = channel.consume(queue.name()).prefetch(2).await.unwrap();

@@ -34,6 +34,7 @@ pub mod get;
 pub mod handlers;
 pub mod json;
 pub mod limits;
+pub mod locks;
 pub mod no_wait;
 pub mod priorities;
 pub mod properties;
@@ -68,7 +69,7 @@ macro_rules! with_scenarios {
         consumers: buffered, cancel_gives_back_what_was_not_taken, duplicate_tag, end_when_the_queue_is_deleted,
             exclusive,
             exclusive_refused_while_others_consume, fair_dispatch, in_order, missing_queue, no_ack, of_one_channel,
-            prefetch, prefetch_for_new_consumers_only, round_robin, tags, end_with_their_channel;
+            prefetch, trap_32_prefetch_is_for_new_consumers_only, round_robin, tags, end_with_their_channel;
         dropped: calls_in_flight, connect_at_every_poll, consume_at_every_poll, consumers,
             deliveries_wait_for_their_channel, get_at_every_poll, open_channel_at_every_poll, publishes;
         exchanges: auto_delete, bind_needs_both_ends, declare_again, default_is_protected, delete_if_unused,
@@ -79,16 +80,18 @@ macro_rules! with_scenarios {
         handlers: at_most_so_many_at_once, dropped_ones_leave_their_messages, end_with_their_channel,
             of_failures, panics_are_passed_on, settle_what_they_did;
         json: round_trip, content_type_is_checked;
+        locks: trap_40_a_durable_exclusive_queue_goes_with_its_connection,
+            trap_40_an_exclusive_queue_is_locked_while_its_old_connection_dies;
         no_wait: of_exchanges, of_queues, refused;
         properties: all_fourteen, bytes_that_are_no_text, every_field_type, headers_deep, headers_too_large, none,
             expiration_must_be_a_number, user_id_must_be_own;
         publish: cc_and_bcc, in_order, missing_exchange_ends_the_channel_only, to_exclusive_queue_of_another,
             unroutable_is_confirmed;
-        qos: channel_prefetch, global_is_for_the_channel, size_is_not_implemented;
+        qos: channel_prefetch, trap_32_global_is_for_the_channel, trap_32_no_local_is_ignored, trap_32_size_is_not_implemented;
         queues: auto_delete, auto_delete_waits_for_a_first_consumer, count, delete_if_empty, delete_if_unused,
             delete_missing, delete_unbinds, delete_with_unacked, exclusive, exclusive_goes_with_its_connection,
-            inequivalent, inequivalent_arguments, last_declared, last_declared_in_one_go, names, passive_missing, purge, reserved_names,
-            server_named;
+            inequivalent, inequivalent_arguments, last_declared, last_declared_in_one_go, names, passive_missing, purge,
+            reserved_names, server_named;
         returns: carry_the_message, identical_messages, mixed_with_routable, trap_26_ambiguous_only_where_identical;
         routing: alternate_exchange, default_exchange, direct, each_queue_once, exchange_cycle,
             exchange_to_exchange, fanout, headers_all, headers_any, headers_with_x, topic, unknown_match;
@@ -96,10 +99,10 @@ macro_rules! with_scenarios {
             nack_all, recover, reject, requeue_in_position;
         versions: mechanisms, message_size, protocol_header, unknown_exchange_type;
         violations: ack_of_another_channel, ack_twice, ack_zero, ack_zero_multiple_of_nothing, bad_frame_end,
-            body_without_header, flow_is_not_implemented, header_without_method,
-            heartbeat_on_a_channel, immediate, method_amid_content, method_on_unopened_channel,
+            body_without_header, trap_33_flow_is_not_implemented, header_without_method,
+            heartbeat_on_a_channel, trap_33_immediate, method_amid_content, method_on_unopened_channel,
             no_connection_before_login, no_wait, open_twice, passive_after_close,
-            recover_without_requeue, return_before_ack, silence_after_channel_close, unknown_tag;
+            trap_33_recover_without_requeue, return_before_ack, silence_after_channel_close, unknown_tag;
         }
     };
 }

@@ -4,7 +4,7 @@ use hopmq_proto::amqp::{Method, basic, queue};
 
 use super::{Raw, Server, eventually, publish_each, ready};
 
-pub async fn size_is_not_implemented(server: &Server) {
+pub async fn trap_32_size_is_not_implemented(server: &Server) {
     let mut raw = server.raw_channel().await;
     raw.send(1, basic::Qos { prefetch_size: 1, prefetch_count: 0, global: false }).await;
     raw.expect_connection_close(540, "NOT_IMPLEMENTED - prefetch_size!=0 (1)").await;
@@ -18,7 +18,7 @@ async fn next_tag(raw: &mut Raw) -> u64 {
 }
 
 /// Two consumers share a limit of three.
-pub async fn global_is_for_the_channel(server: &Server) {
+pub async fn trap_32_global_is_for_the_channel(server: &Server) {
     let mut raw = server.raw_channel().await;
     let queue = raw.declare_queue(1).await;
     let qos = basic::Qos { prefetch_size: 0, prefetch_count: 3, global: true };
@@ -55,4 +55,14 @@ pub async fn channel_prefetch(server: &Server) {
     eventually("one more comes", async || ready(&channel, queue.name()).await == 2).await;
     channel.set_prefetch(1).await.unwrap();
     eventually("all come", async || ready(&channel, queue.name()).await == 0).await;
+}
+
+/// A consumer gets what its own connection published, whatever it asked for.
+pub async fn trap_32_no_local_is_ignored(server: &Server) {
+    let mut raw = server.raw_channel().await;
+    let queue = raw.declare_queue(1).await;
+    let consume = basic::Consume { queue: queue.clone(), no_local: true, ..basic::Consume::default() };
+    assert!(matches!(raw.call(1, consume).await, Method::BasicConsumeOk(_)));
+    raw.publish(1, basic::Publish { routing_key: queue, ..basic::Publish::default() }, b"x").await;
+    assert_eq!(next_tag(&mut raw).await, 1);
 }

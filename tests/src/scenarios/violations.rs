@@ -62,19 +62,19 @@ pub async fn ack_zero_multiple_of_nothing(server: &Server) {
     raw.declare_queue(1).await; // the channel lives
 }
 
-pub async fn immediate(server: &Server) {
+pub async fn trap_33_immediate(server: &Server) {
     let mut raw = server.raw_channel().await;
     raw.publish(1, basic::Publish { immediate: true, ..basic::Publish::default() }, b"x").await;
     raw.expect_connection_close(540, "NOT_IMPLEMENTED - immediate=true").await;
 }
 
-pub async fn recover_without_requeue(server: &Server) {
+pub async fn trap_33_recover_without_requeue(server: &Server) {
     let mut raw = server.raw_channel().await;
     raw.send(1, basic::Recover { requeue: false }).await;
     raw.expect_connection_close(540, "NOT_IMPLEMENTED - requeue=false").await;
 }
 
-pub async fn flow_is_not_implemented(server: &Server) {
+pub async fn trap_33_flow_is_not_implemented(server: &Server) {
     let mut raw = server.raw_channel().await;
     let answer = raw.call(1, channel::Flow { active: true }).await;
     assert_eq!(answer, channel::FlowOk { active: true }.into());
