@@ -1,5 +1,6 @@
 //! Every scenario against a real RabbitMQ 4, the one that `HOPMQ_RABBITMQ4` names.
 
+use hopmq_tests::carried;
 use hopmq_tests::programs;
 use hopmq_tests::scenarios::boxed::Scenario;
 use hopmq_tests::scenarios::{self, Server};
@@ -17,6 +18,16 @@ mod only {
 #[test]
 fn pika_publishes_and_consumes() {
     programs::pika_round_trip(&scenarios::rabbitmq4_uri());
+}
+
+#[test]
+fn everything_is_carried_to_pika_and_back() {
+    scenarios::multi_thread().block_on(carried::through_pika(&scenarios::rabbitmq4_uri()));
+}
+
+#[test]
+fn everything_is_carried_to_rabbitmq_c_and_back() {
+    scenarios::multi_thread().block_on(carried::through_rabbitmq_c(&scenarios::rabbitmq4_uri()));
 }
 
 #[test]

@@ -135,9 +135,9 @@ pub enum FieldValue {
     U32(u32),
     /// `l`: 64 bits, signed. A peer's `L` is read as this too.
     I64(i64),
-    /// `f`: a 32-bit float.
+    /// `f`: a 32-bit float. RabbitMQ has finite ones only: another in the headers of a message is a 541 of the connection.
     F32(f32),
-    /// `d`: a 64-bit float.
+    /// `d`: a 64-bit float; the same holds.
     F64(f64),
     /// `D`: `value` divided by ten to the power of `scale`.
     Decimal {

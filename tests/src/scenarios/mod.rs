@@ -30,6 +30,7 @@ pub mod consumers;
 pub mod dead_letters;
 pub mod dropped;
 pub mod exchanges;
+pub mod floats;
 pub mod get;
 pub mod handlers;
 pub mod json;
@@ -114,6 +115,7 @@ macro_rules! with_rabbitmq_scenarios {
         $macro! { $($given)*
         arguments: delayed_is_an_exchange_of_a_plugin, of_quorum_queues, of_queues, of_streams, types_of_queues;
         dead_letters: by_expiry, by_length, by_rejection, with_a_key_of_their_own;
+        floats: must_be_finite;
         limits: bytes, drop_head, queue_expiry, reject_publish, reject_publish_dead_letters;
         priorities: of_consumers, of_messages, single_active_consumer;
         quorum: at_least_once, delivery_limit;
