@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use hopmq_proto::amqp::{Method, basic, channel, confirm, connection};
+use hopmq_proto::amqp::{Method, basic, confirm, connection};
 use hopmq_tests::scenarios::{Raw, drop_after};
 use hopmq_tokio::io::Runtime;
 use hopmq_tokio::memory::pipe;
 use hopmq_tokio::{
-    CallError, Channel, Config, ConfirmFailures, ConfirmsError, Connection, FieldTable, LongStr, Properties,
-    PublishError, ShortStr, Tokio,
+    CallError, Channel, Config, ConfirmFailures, ConfirmsError, Connection, Properties, PublishError,
+    ShortStr, Tokio,
 };
 use tokio::time::Instant;
 
@@ -28,22 +28,7 @@ fn run<S: Future<Output = ()> + Send + 'static>(
         let tokio = Tokio::current();
         tokio.spawn(async move {
             let mut server = Raw::new(theirs);
-            let mut greeting = [0; 8];
-            server.read_exact(&mut greeting).await;
-            let start = connection::Start {
-                version_major: 0,
-                version_minor: 9,
-                server_properties: FieldTable::new(),
-                mechanisms: LongStr::from_static("PLAIN"),
-                locales: LongStr::from_static("en_US"),
-            };
-            server.call(0, start).await;
-            server.call(0, connection::Tune { channel_max: 2047, frame_max: 131_072, heartbeat: 0 }).await;
-            server.method().await;
-            server.send(0, connection::OpenOk {}).await;
-            let (number, open) = server.method().await;
-            assert_eq!((number, open), (1, channel::Open {}.into()));
-            server.send(1, channel::OpenOk {}).await;
+            server.serve_channel().await;
             script(server).await;
         });
         let config = Config { publish_timeout: LIMIT, confirm_timeout: LIMIT * 10, ..Config::default() };

@@ -3,8 +3,8 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 use hopmq_proto::amqp::{
-    FRAME_HEADER_LEN, FieldTable, FieldValue, FrameHead, FrameKind, Mechanism, Method, PROTOCOL_HEADER,
-    ShortStr, basic, channel, connection, write_frame, write_method,
+    FRAME_HEADER_LEN, FieldTable, FieldValue, FrameHead, FrameKind, LongStr, Mechanism, Method,
+    PROTOCOL_HEADER, ShortStr, basic, channel, connection, write_frame, write_method,
 };
 use hopmq_tokio::io::Transport;
 use hopmq_tokio::{Config, Properties};
@@ -83,6 +83,27 @@ impl Raw {
             assert!(self.read().await, "the stream has ended");
         }
         self.input.copy_to_slice(bytes);
+    }
+
+    /// A server's part, up to where channel 1 is open.
+    pub async fn serve_channel(&mut self) {
+        let mut greeting = [0; 8];
+        self.read_exact(&mut greeting).await;
+        assert_eq!(greeting, PROTOCOL_HEADER);
+        let start = connection::Start {
+            version_major: 0,
+            version_minor: 9,
+            server_properties: FieldTable::new(),
+            mechanisms: LongStr::from_static("PLAIN"),
+            locales: LongStr::from_static("en_US"),
+        };
+        self.call(0, start).await;
+        self.call(0, connection::Tune { channel_max: 2047, frame_max: FRAME_MAX, heartbeat: 0 }).await;
+        self.method().await;
+        self.send(0, connection::OpenOk {}).await;
+        let (number, open) = self.method().await;
+        assert_eq!((number, open), (1, channel::Open {}.into()));
+        self.send(1, channel::OpenOk {}).await;
     }
 
     /// The next frame that is no heartbeat; `None` at the end of the stream.
