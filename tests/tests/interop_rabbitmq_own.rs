@@ -16,9 +16,9 @@ use hopmq_tests::certificates::{Authority, Identity};
 use hopmq_tests::node::{Node, free_port};
 use hopmq_tests::{programs, scenarios};
 use hopmq_tokio::{
-    CloseReason, Confirms, ConnectError, ConnectOptions, Connection, ConnectionEvent, Credentials, Events,
-    Mechanism, Pem, ProvidedCredentials, PublishError, ServerName, TlsError, TlsOptions, connect,
-    connect_with,
+    CloseReason, Confirms, ConnectError, ConnectOptions, Connection, ConnectionEvent, ConsumerEnd,
+    Credentials, Events, Mechanism, Pem, ProvidedCredentials, PublishError, ServerName, SettleError,
+    TlsError, TlsOptions, connect, connect_with,
 };
 use tokio::time::timeout;
 
@@ -101,6 +101,7 @@ fn what_a_node_must_be_set_up_for() {
             a_certificate_is_a_login(&setup).await;
             no_tls_where_tls_is_spoken_and_the_other_way_round(&setup).await;
             a_secret_is_renewed(&setup).await;
+            a_delivery_that_is_not_settled_in_time_ends_its_channel(&setup).await;
             trap_34_an_alarm_holds_back_publishes_only(&setup).await;
         };
         timeout(4 * PATIENCE, checks).await.expect("it hangs");
@@ -284,6 +285,38 @@ async fn a_secret_is_renewed(setup: &Setup) {
     }
     assert!(calls.load(Ordering::Relaxed) >= 4);
     round_trip(connection).await;
+}
+
+async fn a_delivery_that_is_not_settled_in_time_ends_its_channel(setup: &Setup) {
+    // For channels that are opened from now on; how often they look is asked each time they have looked.
+    let limits = |timeout, tick| {
+        let set = |name, value| format!("ok = application:set_env(rabbit, {name}, {value})");
+        setup.node.ctl(&[
+            "eval",
+            &format!("{}, {}.", set("consumer_timeout", timeout), set("channel_tick_interval", tick)),
+        ]);
+    };
+    limits(200, 100);
+    let connection = connect(setup.node.uri()).await.unwrap();
+    let channel = connection.open_channel().await.unwrap();
+    let queue = channel.declare_queue("").exclusive().await.unwrap();
+    let publisher = channel.publisher().await.unwrap();
+    publisher.publish(queue.name(), "late").await.unwrap();
+    let mut consumer = channel.consume(queue.name()).await.unwrap();
+    let delivery = consumer.next().await.unwrap();
+    assert!(timeout(PATIENCE, consumer.next()).await.unwrap().is_none());
+    let Some(ConsumerEnd::Closed(reason)) = consumer.end() else { panic!("{:?}", consumer.end()) };
+    let CloseReason::Server(close) = &*reason else { panic!("{reason:?}") };
+    assert_eq!(close.code.0, 406);
+    let text = close.text.to_string_lossy();
+    assert!(
+        text.starts_with("PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out"),
+        "{text}"
+    );
+    assert!(matches!(delivery.ack(), Err(SettleError::Closed(ended)) if ended == reason));
+    let again = connection.open_channel().await.unwrap().get(queue.name()).await.unwrap().unwrap();
+    assert!(again.redelivered());
+    limits(1_800_000, 60_000);
 }
 
 async fn trap_34_an_alarm_holds_back_publishes_only(setup: &Setup) {
