@@ -5,6 +5,7 @@ use std::io;
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use hopmq_proto::{Engine, Instant, Outbox, Want};
@@ -21,6 +22,8 @@ const WIRE_LIMIT: usize = 256 * 1024;
 const MAX_CHUNKS: usize = 64;
 /// How many passes before other tasks get a turn.
 const PASSES: usize = 32;
+/// How long to wait for the peer's last words, when nothing can be written to it any more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// An engine behind its lock, with the handles that wait for its events.
 pub(crate) trait Host: Send + Unpin + 'static {
@@ -82,7 +85,16 @@ pub(crate) struct Driver<H: Host, T, M, C: Clock> {
     wire: Outbox,
     /// The transport may hold back some of what was written.
     is_held_back: bool,
+    /// Nothing can be written any more.
+    mute: Option<Mute>,
     state: State,
+}
+
+/// Writing has failed. The peer may have said why before it went, and that is the cause that counts: what it has sent is
+/// still read, to its end.
+struct Mute {
+    error: io::Error,
+    until: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +118,7 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
             read_size: READ_MIN,
             wire: Outbox::new(),
             is_held_back: false,
+            mute: None,
             state: State::Running,
         }
     }
@@ -125,10 +138,10 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
         }
     }
 
-    /// Writes until everything is written or the transport takes no more. True when it wrote something.
+    /// Writes until everything is written or the transport takes no more. True when it wrote something, or failed to.
     fn write(&mut self, cx: &mut Context<'_>) -> bool {
         let mut wrote = false;
-        while self.state == State::Running && !self.wire.is_empty() {
+        while self.can_write() && !self.wire.is_empty() {
             let mut slices = [IoSlice::new(&[]); MAX_CHUNKS];
             let mut count = 0;
             for (slice, chunk) in slices.iter_mut().zip(self.wire.chunks()) {
@@ -136,22 +149,45 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
                 count += 1;
             }
             match self.transport.poll_write(cx, slices.get(..count).unwrap_or_default()) {
-                Poll::Ready(Ok(0)) => self.fail(cx.waker(), Input::Failed(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(0)) => self.fall_mute(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(n)) => self.wire.consume(n),
-                Poll::Ready(Err(error)) => self.fail(cx.waker(), Input::Failed(error)),
+                Poll::Ready(Err(error)) => self.fall_mute(error),
                 Poll::Pending => break,
             }
             wrote = true;
         }
         self.is_held_back |= wrote;
-        if self.is_held_back && self.state == State::Running {
+        if self.is_held_back && self.can_write() {
             match self.transport.poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.is_held_back = false,
-                Poll::Ready(Err(error)) => self.fail(cx.waker(), Input::Failed(error)),
+                Poll::Ready(Err(error)) => self.fall_mute(error),
                 Poll::Pending => {}
             }
         }
+        if self.mute.is_some() {
+            self.wire.clear();
+        }
         wrote
+    }
+
+    fn can_write(&self) -> bool {
+        self.state == State::Running && self.mute.is_none()
+    }
+
+    fn fall_mute(&mut self, error: io::Error) {
+        self.mute = Some(Mute { error, until: self.clock.now() + LAST_WORDS });
+    }
+
+    /// Waits until `deadline`, or until the last words are due. True when it is time.
+    fn is_due(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> bool {
+        let last_words = self.mute.as_ref().map(|mute| mute.until);
+        let Some(earliest) = deadline.into_iter().chain(last_words).min() else { return false };
+        let due = self.timer.poll_until(cx, earliest).is_ready();
+        if due && last_words == Some(earliest) {
+            let error = self.mute.take().map(|mute| mute.error);
+            self.fail(cx.waker(), error.map_or(Input::Eof, Input::Failed));
+        }
+        due
     }
 
     /// Reads once. True when it read something, or the end.
@@ -223,7 +259,7 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Future for Driver<H, T, M, C> {
                 }
                 continue;
             }
-            let due = pass.deadline.is_some_and(|deadline| this.timer.poll_until(cx, deadline).is_ready());
+            let due = this.is_due(cx, pass.deadline);
             if !(wrote || read || due) {
                 return Poll::Pending;
             }
