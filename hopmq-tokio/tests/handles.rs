@@ -216,3 +216,23 @@ fn dropping_a_waker_may_use_the_connection() {
     });
     assert_eq!(finished.recv_timeout(Duration::from_secs(10)), Ok(Ok(())), "a deadlock, or a panic");
 }
+
+/// A wait that is dropped has found out already that a message came back; the next wait must tell.
+#[tokio::test]
+async fn a_wait_for_confirms_that_is_dropped_forgets_no_failure() -> Outcome {
+    let (_broker, channel) = channel_with(Config::default()).await;
+    let (_other_broker, other_channel) = channel_with(Config::default()).await;
+    let (publisher, other) = (channel.publisher().await?, other_channel.publisher().await?);
+    let returned = publisher.publish("nowhere", "").mandatory().try_send()?;
+    channel.declare_queue("q").durable().await?; // its return has come by now
+    let mut confirms = Confirms::new();
+    confirms.push(other.publish("nowhere", "").try_send()?); // its confirm has not
+    confirms.push(returned);
+
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(pin!(confirms.wait()).poll(&mut cx).is_pending());
+    assert_eq!(confirms.len(), 1);
+    assert!(matches!(confirms.wait().await, Err(hopmq_tokio::PublishError::Returned(_))));
+    assert!(confirms.wait().await.is_ok());
+    Ok(())
+}

@@ -65,13 +65,15 @@ impl fmt::Debug for Confirm {
 #[derive(Debug, Default)]
 pub struct Confirms {
     waiting: Vec<Confirm>,
+    /// What a wait that was dropped has found.
+    failed: Option<PublishError>,
 }
 
 impl Confirms {
     /// None yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { waiting: Vec::new() }
+        Self { waiting: Vec::new(), failed: None }
     }
 
     /// Adds one.
@@ -93,21 +95,20 @@ impl Confirms {
 
     /// Waits for all of them, whatever their fate, and empties the collection.
     ///
-    /// Cancel safe: what was not waited for is still here.
+    /// Cancel safe: what was not waited for is still here, and the next wait also tells what this one has found.
     ///
     /// # Errors
     ///
     /// The first message that is not known to be on the broker, after all have been waited for.
     pub async fn wait(&mut self) -> Result<(), PublishError> {
-        let mut result = Ok(());
         while let Some(confirm) = self.waiting.last_mut() {
             let outcome = confirm.await;
             self.waiting.pop();
-            if outcome.is_err() {
-                result = outcome; // they are taken from the end, so the last error seen is the first message's
+            if let Err(error) = outcome {
+                self.failed = Some(error); // they are taken from the end, so the last one seen is the first message's
             }
         }
-        result
+        self.failed.take().map_or(Ok(()), Err)
     }
 }
 
@@ -119,7 +120,7 @@ impl Extend<Confirm> for Confirms {
 
 impl FromIterator<Confirm> for Confirms {
     fn from_iter<I: IntoIterator<Item = Confirm>>(confirms: I) -> Self {
-        Self { waiting: confirms.into_iter().collect() }
+        Self { waiting: confirms.into_iter().collect(), failed: None }
     }
 }
 
