@@ -120,16 +120,21 @@ pub async fn routed(publisher: &Publisher, exchange: &str, key: &str, properties
 
 /// Polls a future `polls` times, as often as it is woken, then drops it. True when it was ready by then.
 pub async fn drop_after(future: impl IntoFuture, polls: usize) -> bool {
+    after_polls(future, polls).await.is_some()
+}
+
+/// The same, with what it gave when it was ready.
+pub async fn after_polls<F: IntoFuture>(future: F, polls: usize) -> Option<F::Output> {
     let mut future = pin!(future.into_future());
     let mut left = polls;
     poll_fn(|cx| {
         if left == 0 {
-            return Poll::Ready(false);
+            return Poll::Ready(None);
         }
         left -= 1;
         match future.as_mut().poll(cx) {
-            Poll::Ready(_) => Poll::Ready(true),
-            Poll::Pending if left == 0 => Poll::Ready(false),
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     })

@@ -13,8 +13,8 @@ mod run;
 mod server;
 
 pub use expect::{
-    Fate, closes_channel, closes_connection, drain, drop_after, drop_when_answered, eventually, fate,
-    publish_each, ready, routed,
+    Fate, after_polls, closes_channel, closes_connection, drain, drop_after, drop_when_answered, eventually,
+    fate, publish_each, ready, routed,
 };
 pub use raw::{Frame, Raw};
 pub use run::{current_thread, multi_thread, run};
@@ -23,6 +23,7 @@ pub use server::{Server, Version, rabbitmq_uri, rabbitmq4_uri};
 pub mod arguments;
 pub mod backpressure;
 pub mod bodies;
+pub mod cancel_safety;
 pub mod channels;
 pub mod confirms;
 pub mod connections;
@@ -59,6 +60,7 @@ macro_rules! with_scenarios {
         backpressure: a_full_outbox_makes_publishers_wait, a_slow_consumer_gets_everything_in_order,
             as_many_unconfirmed_as_allowed, two_slow_consumers_do_not_block_each_other;
         bodies: of_every_size, in_small_frames, of_many_channels_at_once, that_share_no_bytes;
+        cancel_safety: close_at_every_poll, confirms_at_every_poll, every_operation_at_every_poll, next_at_every_poll;
         channels: a_closed_channel_says_why, an_error_ends_one_channel_only, many_at_once, numbers_are_used_again,
             too_many, used_from_many_tasks;
         confirms: of_thousands_all_resolve, of_many_tasks, dropped_ones_disturb_nobody, end_with_their_channel,
@@ -120,7 +122,7 @@ macro_rules! with_rabbitmq_scenarios {
         priorities: of_consumers, of_messages, single_active_consumer;
         quorum: at_least_once, delivery_limit;
         transactions: commit, rollback, acknowledgements_are_part_of_it, trap_37_pipelined, trap_28_not_with_confirms,
-            dropping_rolls_back;
+            dropping_rolls_back, at_every_poll;
         streams: every_offset, need_a_prefetch, retention;
         }
     };

@@ -2,6 +2,7 @@
 
 use hopmq_tokio::{Channel, Properties};
 
+use super::cancel_safety::{Operation, rounds};
 use super::{Server, closes_channel, drain, drop_after, ready};
 
 async fn publish_all(transaction: &hopmq_tokio::Transaction, queue: &str, bodies: &[&'static str]) {
@@ -103,4 +104,19 @@ pub async fn dropping_rolls_back(server: &Server) {
     let dropped = channel.transaction();
     drop(dropped);
     assert_eq!(seen(&channel, queue.name()).await, 1);
+}
+
+/// A transaction that is dropped on the way leaves the connection in order, and nothing behind.
+pub async fn at_every_poll(server: &Server) {
+    const TRANSACTION: Operation = |stage| {
+        Box::pin(async {
+            let channel = stage.connection.open_channel().await.unwrap();
+            let transaction = channel.transaction().await.unwrap();
+            publish_all(&transaction, &stage.names.sink, &["1", "2"]).await;
+            transaction.commit().await.unwrap();
+            publish_all(&transaction, &stage.names.sink, &["3"]).await;
+            transaction.rollback().await.unwrap();
+        })
+    };
+    rounds(server, &[("transaction", TRANSACTION)], 1, |_| ()).await;
 }
