@@ -5,6 +5,20 @@ use core::time::Duration;
 use crate::amqp::{Credentials, FieldTable, FieldValue, Mechanism, ShortStr};
 
 /// What a client wants of its connection. [`Config::default`] is what most want, with user guest on a local server.
+///
+/// # Memory
+///
+/// Whatever the server sends, the engine holds no more than the sum of these, in bytes, give or take 24 KiB:
+///
+/// * for each open channel, `max_body_size` and one `frame_max` for the message that is being put together, and 256 for
+///   each of `max_calls` and `max_unconfirmed`;
+/// * 4 times `max_event_bytes` and what is handed in at once, for events that are not taken yet;
+/// * twice what waits in the outbox: `max_outbox` and one message, what the calls and settlements of the owner come to, and
+///   at most 4 MiB of answers that a server which does not read is owed;
+/// * 640 KiB for what the server says of itself in [`ServerInfo::properties`](super::ServerInfo), in a frame of 8 KiB;
+/// * while a frame is decoded, 128 times that frame: a table of the shortest fields grows by so much.
+///
+/// A body that came whole in one frame is a slice of the buffer that it was read into, and keeps all of it in memory.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Who logs in.

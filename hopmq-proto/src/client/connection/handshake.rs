@@ -111,7 +111,8 @@ impl Handshake {
             (HandshakeStep::Login, Method::ConnectionTune(tune)) => self.on_tune(core, &tune, now)?,
             (HandshakeStep::Opening, Method::ConnectionOpenOk(_)) => {
                 core.deadlines.clear(Timer::Connect);
-                return Ok(Progress::Opened(Box::new(self.info.clone())));
+                let properties = core::mem::take(&mut self.info.properties);
+                return Ok(Progress::Opened(Box::new(ServerInfo { properties, ..self.info.clone() })));
             }
             (_, Method::ConnectionClose(close)) => {
                 core.answer(0, connection::CloseOk {}, now);
