@@ -9,7 +9,7 @@ use hopmq_proto::amqp::{
 use hopmq_proto::client::{
     ChannelId, Config, Confirmation, Connection, DeliveryId, Event, Reply, Settle, Token,
 };
-use hopmq_proto::{Engine, Instant};
+use hopmq_proto::{Engine, Instant, Want};
 
 /// The largest body that the client accepts.
 const MAX_BODY: usize = 20_000;
@@ -24,14 +24,43 @@ const MAX_FRAMES: usize = 600;
 /// Nothing panics; each token is resolved once, the terminal event comes once and last; what waits has a deadline;
 /// messages and outbox keep within their bounds.
 pub fn client_input(data: &[u8]) {
+    client_input_watched(data, true, |_| ());
+}
+
+/// The same, by an owner who takes events at once, or only when it is told to read no more; `watch` looks on.
+pub fn client_input_watched(data: &[u8], takes_events: bool, watch: impl FnMut(Watched)) {
     let Some((&how, script)) = data.split_first() else { return };
-    let mut run = Run::new(how);
+    let mut run = Run::new(how, data.len(), takes_events, watch);
     let mut script = Script(script);
     while let Some(step) = script.octet() {
         run.step(step, &mut script);
         run.check();
     }
     run.end();
+}
+
+/// What a watcher cannot see from outside.
+#[derive(Debug, Clone, Copy)]
+pub enum Watched {
+    /// Everything is set up, the client in its handshake.
+    Start,
+    /// Something has happened, and octets wait to be written.
+    Step {
+        /// How many.
+        outbox: usize,
+    },
+}
+
+/// The configuration of the client.
+pub fn client_input_config() -> Config {
+    Config {
+        max_body_size: MAX_BODY,
+        max_event_bytes: 10_000,
+        max_outbox: 4000,
+        max_calls: 4,
+        max_unconfirmed: 4,
+        ..Config::default()
+    }
 }
 
 /// What is left of the data.
@@ -56,7 +85,9 @@ impl<'a> Script<'a> {
     }
 }
 
-struct Run {
+struct Run<W> {
+    watch: W,
+    takes_events: bool,
     engine: Connection,
     now: Instant,
     input: BytesMut,
@@ -72,29 +103,25 @@ struct Run {
     outbox_bound: usize,
 }
 
-impl Run {
-    fn new(how: u8) -> Self {
-        let config = Config {
-            max_body_size: MAX_BODY,
-            max_event_bytes: 10_000,
-            max_outbox: 4000,
-            max_calls: 4,
-            max_unconfirmed: 4,
-            ..Config::default()
-        };
+impl<W: FnMut(Watched)> Run<W> {
+    /// All that grows with `steps` is reserved now, so that a watcher of the memory sees the client alone.
+    fn new(how: u8, steps: usize, takes_events: bool, watch: W) -> Self {
         let now = Instant::from_nanos(1 << 40);
         let mut run = Self {
-            engine: Connection::new(config, now),
+            watch,
+            takes_events,
+            engine: Connection::new(client_input_config(), now),
             now,
             input: BytesMut::new(),
             chunk: [1, 2, 3, 7, 8, 64, 4096, usize::MAX][usize::from(how >> 5)],
-            channels: Vec::new(),
-            deliveries: VecDeque::new(),
-            waiting: Vec::new(),
-            done: HashSet::new(),
+            channels: Vec::with_capacity(steps + 1),
+            deliveries: VecDeque::with_capacity(steps),
+            waiting: Vec::with_capacity(steps + 1),
+            done: HashSet::with_capacity(steps + 1),
             ended: false,
             outbox_bound: 1000,
         };
+        (run.watch)(Watched::Start);
         let heartbeat = u16::from(how >> 3 & 3);
         let opening: [Method; 3] = [
             connection::Start {
@@ -188,6 +215,9 @@ impl Run {
 
     fn abandon(&mut self, detail: u8) {
         let at = usize::from(detail) % self.waiting.len().max(1);
+        if !self.takes_events {
+            return; // its event may wait already
+        }
         if let Some(&(token, Some(id))) = self.waiting.get(at) {
             self.engine.abandon(id, token);
             let _ = self.waiting.swap_remove(at);
@@ -276,15 +306,22 @@ impl Run {
 
     /// Takes the events, and looks at what must always hold.
     fn check(&mut self) {
+        let queued = self.engine.outbox().len();
+        (self.watch)(Watched::Step { outbox: queued });
+        if self.takes_events || self.engine.want() != Want::ReadWrite {
+            self.take_events();
+        }
+        assert!(queued <= self.outbox_bound, "{queued} octets queued, {} explained", self.outbox_bound);
+        assert!(self.input.len() <= 8192, "more than a frame is left");
+        if self.takes_events && !self.waiting.is_empty() {
+            assert!(self.engine.poll_timeout().is_some(), "{:?} wait without a deadline", self.waiting);
+        }
+    }
+
+    fn take_events(&mut self) {
         while let Some(event) = self.engine.poll_event() {
             assert!(!self.ended, "after the terminal event: {event:?}");
             self.on_event(event);
-        }
-        let queued = self.engine.outbox().len();
-        assert!(queued <= self.outbox_bound, "{queued} octets queued, {} explained", self.outbox_bound);
-        assert!(self.input.len() <= 8192, "more than a frame is left");
-        if !self.waiting.is_empty() {
-            assert!(self.engine.poll_timeout().is_some(), "{:?} wait without a deadline", self.waiting);
         }
     }
 
@@ -327,9 +364,11 @@ impl Run {
         self.now = self.now + Duration::from_secs(1 << 20);
         self.engine.handle_timeout(self.now);
         self.check();
+        self.take_events();
         assert!(self.waiting.is_empty(), "after all deadlines {:?} wait", self.waiting);
         self.engine.handle_eof(self.now);
         self.check();
+        self.take_events();
         assert!(self.ended, "there was no terminal event");
         assert!(self.engine.outbox().is_empty(), "there is nobody to write to");
     }

@@ -12,7 +12,7 @@ mod properties;
 mod table;
 
 pub use broker_input::broker_input;
-pub use client_input::client_input;
+pub use client_input::{Watched, client_input, client_input_config, client_input_watched};
 pub use frame::frame;
 pub use method::method;
 pub use properties::properties;
