@@ -266,6 +266,20 @@ pub async fn confirms_at_every_poll(server: &Server) {
     panic!("the wait never ends");
 }
 
+/// A listener and whoever waits for the end of the connection may go at any time.
+pub async fn events_at_every_poll(server: &Server) {
+    let connection = server.connect().await;
+    let (mut events, mut kept) = (connection.events(), connection.events());
+    for polls in 0..3 {
+        assert!(!drop_after(events.next(), polls.min(1)).await);
+        assert!(!drop_after(connection.closed(), polls.min(1)).await);
+    }
+    drop(events);
+    connection.close().await.unwrap();
+    assert!(matches!(kept.next().await, Some(hopmq_tokio::ConnectionEvent::Closed(_))));
+    assert_eq!(*connection.closed().await, hopmq_tokio::CloseReason::Requested);
+}
+
 /// A close that nobody waits for closes all the same.
 pub async fn close_at_every_poll(server: &Server) {
     for polls in 0..MANY {

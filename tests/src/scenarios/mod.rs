@@ -60,7 +60,7 @@ macro_rules! with_scenarios {
         backpressure: a_full_outbox_makes_publishers_wait, a_slow_consumer_gets_everything_in_order,
             as_many_unconfirmed_as_allowed, two_slow_consumers_do_not_block_each_other;
         bodies: of_every_size, in_small_frames, of_many_channels_at_once, that_share_no_bytes;
-        cancel_safety: close_at_every_poll, confirms_at_every_poll, every_operation_at_every_poll, next_at_every_poll;
+        cancel_safety: close_at_every_poll, confirms_at_every_poll, events_at_every_poll, every_operation_at_every_poll, next_at_every_poll;
         channels: a_closed_channel_says_why, an_error_ends_one_channel_only, many_at_once, numbers_are_used_again,
             too_many, used_from_many_tasks;
         confirms: of_thousands_all_resolve, of_many_tasks, dropped_ones_disturb_nobody, end_with_their_channel,
