@@ -8,6 +8,7 @@ use super::dispatch::{Reply, unless};
 use super::engine::Broker;
 use super::fault::{self, Fault};
 use super::id::QueueId;
+use super::reply_to;
 use super::session::At;
 use super::unacked::Delivery;
 
@@ -43,8 +44,12 @@ impl Broker {
             return Err(Fault::not_allowed(text));
         }
         let prefetch = channel.prefetch;
-        let id = self.own_queue(at, &consume.queue)?;
-        let priority = self.check_consume(id, &consume)?;
+        let (id, priority) = if consume.queue == reply_to::REPLY_TO {
+            (self.open_replies(at, &consume)?, 0) // RabbitMQ does not look at its arguments
+        } else {
+            let id = self.own_queue(at, &consume.queue)?;
+            (id, self.check_consume(id, &consume)?)
+        };
         let tag = match consume.consumer_tag {
             tag if tag.is_empty() => self.names.next("amq.ctag"),
             tag => tag,

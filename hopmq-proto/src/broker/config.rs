@@ -23,7 +23,9 @@ pub struct Config {
     pub version: String,
     /// The cluster name that the server properties name.
     pub cluster_name: String,
-    /// Feeds the generated names of queues and consumers. The same seed and input give the same names.
+    /// Feeds the generated names of queues and consumers and the addresses of replies, which cannot be guessed without
+    /// it. The same seed and input give the same names. Where the owner has randomness, as the runtime's broker has, 0
+    /// stands for a seed of its choice.
     pub seed: u64,
     /// Who may log in.
     pub users: Vec<User>,

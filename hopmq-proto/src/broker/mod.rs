@@ -34,6 +34,7 @@ mod names;
 mod publish;
 mod queue;
 mod queue_methods;
+mod reply_to;
 mod route;
 mod session;
 mod settle;

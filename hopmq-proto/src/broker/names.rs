@@ -1,19 +1,25 @@
 use alloc::string::String;
+use core::hash::Hasher;
+
+use siphasher::sip128::{Hasher128, SipHasher24};
 
 use crate::amqp::ShortStr;
 
 /// The digits of a generated name: 64 characters that need no quoting anywhere.
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Generates the names of server-named queues and consumers out of a seed.
+/// Generates the names of server-named queues and consumers, and the addresses of replies.
+///
+/// They are a keyed hash of their number: whoever knows some of them and not the seed cannot guess another.
 #[derive(Debug)]
 pub(super) struct Names {
-    state: u64,
+    seed: u64,
+    count: u64,
 }
 
 impl Names {
     pub(super) const fn new(seed: u64) -> Self {
-        Self { state: seed }
+        Self { seed, count: 0 }
     }
 
     /// `prefix`, a dash and 22 characters, as RabbitMQ writes them.
@@ -21,8 +27,11 @@ impl Names {
         let mut name = String::with_capacity(prefix.len() + 23);
         name.push_str(prefix);
         name.push('-');
-        for _ in 0..2 {
-            let mut bits = self.mix();
+        self.count += 1;
+        let mut hash = SipHasher24::new_with_keys(self.seed, 0);
+        hash.write_u64(self.count);
+        let (high, low) = hash.finish128().as_u64();
+        for mut bits in [high, low] {
             for _ in 0..11 {
                 let digit = DIGITS.get((bits & 63) as usize).copied().unwrap_or(b'A');
                 name.push(char::from(digit));
@@ -30,15 +39,6 @@ impl Names {
             }
         }
         ShortStr::truncated(&name)
-    }
-
-    /// splitmix64: each state gives another number, and neighbours look unrelated.
-    fn mix(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.state;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bits ^ (bits >> 31)
     }
 }
 

@@ -16,10 +16,11 @@ use super::fault::{self, Fault};
 use super::id::{ConnectionId, ExchangeId};
 use super::input::syntax;
 use super::message::{Body, Message};
+use super::reply_to::{REPLY_TO, is_reply_to};
 use super::session::{At, Confirms};
 
-/// The flags of the properties that mean something to the broker: headers, expiration and user id.
-const MEANINGFUL: u16 = 0x2000 | 0x0100 | 0x0010;
+/// The flags of the properties that mean something to the broker: headers, reply-to, expiration and user id.
+const MEANINGFUL: u16 = 0x2000 | 0x0200 | 0x0100 | 0x0010;
 /// How many routing keys the CC and BCC headers may hold: each is routed, and a header has room for thousands.
 const MAX_COPIES: usize = 1000;
 /// RabbitMQ's longest timer, in milliseconds.
@@ -31,7 +32,7 @@ struct Facts {
     headers: Option<FieldTable>,
     /// Routing keys out of the CC and BCC headers.
     more_keys: Vec<ShortStr>,
-    /// The properties without BCC, if they had it.
+    /// The properties without BCC, and with the address of replies, if that changes them.
     rewritten: Option<BytesMut>,
 }
 
@@ -81,15 +82,21 @@ impl Broker {
         let properties = facts.rewritten.as_ref().map_or(properties, |rewritten| &rewritten[..]);
         self.count_publish(at);
         self.route(id, publish.routing_key, &facts);
-        let unroutable = self.scratch.routes.is_empty();
-        if !unroutable || publish.mandatory {
+        let unrouted = self.scratch.routes.is_empty();
+        if !unrouted || publish.mandatory {
             let message = Arc::new(Message::new(name, publish.routing_key, properties, body));
-            if unroutable {
+            if publish.mandatory && self.reached_no_queue() {
                 self.return_message(at, &message);
             }
             self.enqueue(&message);
         }
         Ok(())
+    }
+
+    /// Whether a message was routed to nobody, or to an address of replies only: RabbitMQ does not count those.
+    fn reached_no_queue(&self) -> bool {
+        let queues = self.scratch.routes.iter().filter_map(|id| self.queues.get(*id));
+        queues.into_iter().all(|queue| is_reply_to(queue.name.as_bytes()))
     }
 
     /// Puts the message into the queues it was routed to, and delivers from them.
@@ -229,11 +236,14 @@ impl Broker {
                 "user_id property set to '{user_id}' but authenticated user was '{user}'"
             )));
         }
-        if let Some(headers) = &mut decoded.headers
-            && headers.get("BCC").is_some()
-        {
-            let kept = headers.iter().filter(|(key, _)| *key != "BCC");
-            *headers = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let hides = decoded.headers.as_mut().is_some_and(|headers| headers.remove("BCC").is_some());
+        let asks = decoded.reply_to.as_ref().is_some_and(|reply_to| *reply_to == REPLY_TO);
+        if asks {
+            let address = self.reply_address(at);
+            let none = || Fault::precondition("fast reply consumer does not exist");
+            decoded.reply_to = Some(address.ok_or_else(none)?);
+        }
+        if hides || asks {
             let mut rewritten = BytesMut::new();
             decoded.encode(&mut rewritten).map_err(syntax)?;
             facts.rewritten = Some(rewritten);

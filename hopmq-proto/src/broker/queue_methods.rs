@@ -11,6 +11,7 @@ use super::fault::{self, Fault};
 use super::id::{ConsumerId, ExchangeId, QueueId};
 use super::link::Link;
 use super::queue::{Declared, Queue};
+use super::reply_to::is_reply_to;
 use super::session::At;
 
 /// RabbitMQ takes line breaks out of names.
@@ -42,7 +43,8 @@ impl Broker {
             clean(name)
         };
         let vhost = self.vhost_of(at);
-        self.find_queue(vhost, &name).ok_or_else(|| Fault::no_queue(&name, self.vhost_name(vhost)))
+        let found = self.find_queue(vhost, &name).filter(|_| !is_reply_to(name.as_bytes()));
+        found.ok_or_else(|| Fault::no_queue(&name, self.vhost_name(vhost)))
     }
 
     /// The same, refused when another connection has it exclusively.
@@ -58,6 +60,9 @@ impl Broker {
         let vhost = self.vhost_of(at);
         let name = clean(&declare.queue);
         let no_wait = declare.no_wait;
+        if is_reply_to(name.as_bytes()) {
+            return self.on_declare_replies(at, &name, no_wait);
+        }
         let name = if declare.passive {
             let id = self.find_queue(vhost, &name);
             let Some(queue) = id.and_then(|id| self.queues.get(id)) else {

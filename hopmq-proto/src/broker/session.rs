@@ -65,6 +65,8 @@ pub(super) struct Channel {
     /// The queue that an empty name means.
     pub(super) last_queue: ShortStr,
     pub(super) confirms: Confirms,
+    /// Where replies to it come in, if it has consumed from `amq.rabbitmq.reply-to`.
+    pub(super) replies: Option<QueueId>,
 }
 
 /// How many deliveries all consumers of a channel may have under way together.

@@ -1,4 +1,6 @@
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -25,7 +27,10 @@ pub(super) struct State {
 }
 
 impl Shared {
-    pub(super) fn new(config: proto::Config) -> Arc<Self> {
+    pub(super) fn new(mut config: proto::Config) -> Arc<Self> {
+        if config.seed == 0 {
+            config.seed = RandomState::new().build_hasher().finish(); // std's randomness comes from the system
+        }
         let state = State {
             engine: proto::Broker::new(config),
             drivers: BTreeMap::new(),
