@@ -18,9 +18,10 @@ pub use bytes::Bytes;
 pub use client::{
     Buffered, Call, Channel, Confirm, Confirms, ConfirmsError, ConnectError, ConnectOptions, Connection,
     Consume, Consumer, ConsumerEnd, DeadLetterStrategy, DeclareExchange, DeclareQueue, Delivery, Endpoint,
-    Error, ExchangeKind, GotDelivery, LeaderLocator, NewPublisher, NoWait, OnError, Overflow, Publish,
-    PublishError, Publisher, Publishing, Queue, Received, Sending, SendingUnconfirmed, Specified,
-    StreamOffset, Transaction, Unspecified, UriError, WaitForConfirms,
+    Error, ExchangeKind, GotDelivery, LeaderLocator, NewPublisher, NewRpcClient, NoWait, OnError, Overflow,
+    Publish, PublishError, Publisher, Publishing, Queue, Received, Response, RpcCall, RpcClient, RpcError,
+    RpcServer, Sending, SendingUnconfirmed, Specified, StreamOffset, Transaction, Unspecified, UriError,
+    WaitForConfirms,
 };
 pub use client::{
     ConnectionEvent, CredentialsProvider, Events, ProvidedCredentials, ProviderError, Providing,

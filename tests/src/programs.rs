@@ -35,7 +35,7 @@ pub fn example(name: &str, uri: Option<&str>) -> Output {
 }
 
 /// What each tutorial says, up to what it measures.
-const TUTORIALS: [(&str, &[&str]); 6] = [
+const TUTORIALS: [(&str, &[&str]); 7] = [
     ("tutorial_1_hello_world", &["sent 'Hello World!'", "received 'Hello World!'"]),
     ("tutorial_2_work_queues", &["did 'first.'", "did 'second..'", "did 'fifth.....'"]),
     ("tutorial_3_publish_subscribe", &["on the screen: info: it runs", "in the file: error: it ran"]),
@@ -44,6 +44,7 @@ const TUTORIALS: [(&str, &[&str]); 6] = [
         "tutorial_5_topics",
         &["all: cron.info: a job has begun", "critical: cron.critical: the job has no disk"],
     ),
+    ("tutorial_6_rpc", &["asked for fibonacci(30)", "got 832040"]),
     ("tutorial_7_publisher_confirms", &["published 5000 messages, each with a task, in "]),
 ];
 

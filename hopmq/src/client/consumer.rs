@@ -153,11 +153,7 @@ impl IntoFuture for Consume {
         let qos = self.prefetch.map(|count| prefetch(count, false).into());
         let channel = self.channel.inner.clone();
         Call::send_behind(&self.channel.inner, qos, consume, move |token, reply| {
-            let tag = match reply {
-                Reply::Consumer { consumer_tag, .. } => consumer_tag,
-                _ => ShortStr::empty(),
-            };
-            Consumer { channel, token, tag, taken: VecDeque::new(), done: false }
+            Consumer::new(channel, token, reply)
         })
     }
 }
@@ -186,6 +182,20 @@ pub struct Buffered {
 }
 
 impl Consumer {
+    /// The consumer that a reply has granted.
+    pub(super) fn new(channel: Arc<ChannelInner>, token: Token, reply: Reply) -> Self {
+        let tag = match reply {
+            Reply::Consumer { consumer_tag, .. } => consumer_tag,
+            _ => ShortStr::empty(),
+        };
+        Self { channel, token, tag, taken: VecDeque::new(), done: false }
+    }
+
+    /// What the connection knows it by.
+    pub(super) const fn token(&self) -> Token {
+        self.token
+    }
+
     /// The consumer's name.
     #[must_use]
     pub const fn tag(&self) -> &ShortStr {

@@ -12,12 +12,13 @@ use hopmq_proto::client::{
 use hopmq_proto::{Instant, Outbox, Want};
 
 use super::events::{ConnectionEvent, EventLog};
+use super::replies::Replies;
 use super::waits::{Ticket, Waits};
 use crate::driver::{Host, Input, Pass, run_engine};
 use crate::io::Clock;
 
 /// What a delivery costs on top of its bytes, so that empty messages count too.
-const DELIVERY_COST: usize = 128;
+pub(super) const DELIVERY_COST: usize = 128;
 /// How many times `max_event_bytes` may be buffered while somebody waits for the server: the answer may be behind the
 /// deliveries, and who waits for it may be the consumer that should take them.
 const AWAITED_FACTOR: usize = 16;
@@ -65,12 +66,17 @@ pub(crate) struct State {
     opening: Slot<Result<Box<ServerInfo>, Arc<CloseReason>>>,
     calls: Answers<Result<Reply, CallError>>,
     confirms: Answers<Result<Confirmation, CallError>>,
-    consumers: BTreeMap<Token, Incoming>,
+    pub(super) consumers: BTreeMap<Token, Incoming>,
+    /// How many replies RPC clients wait for.
+    pub(super) responses_owed: usize,
     /// Publishers that were refused and wait for room.
     room: Waits,
+    /// RPC clients that wait for a reply.
+    pub(super) deadlines: Waits,
     publish_timeout: Duration,
+    pub(super) call_timeout: Duration,
     /// Bytes of deliveries that no consumer has taken yet.
-    buffered: usize,
+    pub(super) buffered: usize,
     max_buffered: usize,
     /// What happened to the connection as a whole.
     pub(crate) log: EventLog,
@@ -84,7 +90,7 @@ struct Answers<T> {
 }
 
 /// A place for one answer, and for whoever waits for it.
-enum Slot<T> {
+pub(super) enum Slot<T> {
     Empty,
     Waiting(Waker),
     Ready(T),
@@ -94,9 +100,11 @@ enum Slot<T> {
 pub(crate) struct Incoming {
     channel: ChannelId,
     deliveries: VecDeque<Delivery>,
-    bytes: usize,
+    pub(super) bytes: usize,
     waker: Option<Waker>,
-    end: Option<ConsumerEnd>,
+    pub(super) end: Option<ConsumerEnd>,
+    /// When it is an RPC client's: deliveries are handed out by correlation id.
+    pub(super) replies: Option<Replies>,
 }
 
 /// Why a consumer gets no more deliveries.
@@ -161,19 +169,30 @@ impl<T> Answers<T> {
 }
 
 impl<T> Slot<T> {
-    const fn is_ready(&self) -> bool {
+    pub(super) const fn is_ready(&self) -> bool {
         matches!(self, Self::Ready(_))
     }
 
     /// Puts the answer in; gives who waits for it.
-    fn fill(&mut self, answer: T) -> Option<Waker> {
+    pub(super) fn fill(&mut self, answer: T) -> Option<Waker> {
         match std::mem::replace(self, Self::Ready(answer)) {
             Self::Waiting(waker) => Some(waker),
             _ => None,
         }
     }
 
-    fn poll(&mut self, cx: &Context<'_>, stale: &mut Vec<Waker>) -> Poll<T> {
+    /// Takes who waits for it.
+    pub(super) fn take_waker(&mut self) -> Option<Waker> {
+        match std::mem::replace(self, Self::Empty) {
+            Self::Waiting(waker) => Some(waker),
+            slot => {
+                *self = slot;
+                None
+            }
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &Context<'_>, stale: &mut Vec<Waker>) -> Poll<T> {
         let waker = match std::mem::replace(self, Self::Empty) {
             Self::Ready(answer) => return Poll::Ready(answer),
             Self::Waiting(waker) if waker.will_wake(cx.waker()) => waker,
@@ -190,7 +209,7 @@ impl<T> Slot<T> {
 
 impl Shared {
     pub(crate) fn new(config: Config, clock: impl Clock) -> Arc<Self> {
-        let publish_timeout = config.publish_timeout;
+        let (publish_timeout, call_timeout) = (config.publish_timeout, config.call_timeout);
         let state = State {
             max_buffered: config.max_event_bytes,
             engine: Engine::new(config, clock.now()),
@@ -200,8 +219,11 @@ impl Shared {
             calls: Answers::new(),
             confirms: Answers::new(),
             consumers: BTreeMap::new(),
+            responses_owed: 0,
             room: Waits::new(),
+            deadlines: Waits::new(),
             publish_timeout,
+            call_timeout,
             buffered: 0,
             log: EventLog::default(),
         };
@@ -234,16 +256,27 @@ impl Shared {
         consumer: Token,
         taken: &mut VecDeque<Delivery>,
     ) -> Poll<()> {
+        self.take(|state| state.poll_deliveries(cx, consumer, taken))
+    }
+
+    /// Takes something that has come, and wakes the driver when that makes room.
+    pub(crate) fn take<R>(&self, take: impl FnOnce(&mut State) -> R) -> R {
         let mut state = self.lock();
         let was_paused = state.is_paused();
-        let polled = state.poll_deliveries(cx, consumer, taken);
+        let taken = take(&mut state);
         if was_paused && !state.is_paused() {
             state.update_pause(self.clock.now());
             let driver = state.driver.take();
             drop(state);
             driver.into_iter().for_each(Waker::wake);
         }
-        polled
+        taken
+    }
+
+    /// Looks at the state and the clock without giving the driver anything to do.
+    pub(crate) fn look_now<R>(&self, look: impl FnOnce(&mut State, Instant) -> R) -> R {
+        let now = self.clock.now();
+        look(&mut self.lock(), now)
     }
 
     /// Tells whoever listens.
@@ -269,7 +302,8 @@ impl State {
 
     /// Whether the server is not to be read for now, because consumers lag behind.
     fn is_paused(&self) -> bool {
-        let awaited = self.calls.owed > 0 || self.confirms.owed > 0 || !self.room.is_empty();
+        let answers = self.calls.owed + self.confirms.owed + self.responses_owed;
+        let awaited = answers > 0 || !self.room.is_empty();
         let factor = if awaited { AWAITED_FACTOR } else { 1 };
         self.buffered > self.max_buffered.saturating_mul(factor)
     }
@@ -381,6 +415,7 @@ impl State {
         let Some(incoming) = self.consumers.remove(&consumer) else { return };
         self.buffered -= incoming.bytes;
         self.stale.extend(incoming.waker);
+        debug_assert!(incoming.replies.is_none_or(|replies| replies.is_empty()), "a call keeps its client");
         for delivery in incoming.deliveries {
             self.engine.requeue(delivery, now);
         }
@@ -405,12 +440,12 @@ impl State {
             Event::Opened(info) => woken.extend(self.opening.fill(Ok(info))),
             Event::ConsumerCancelled { consumer } => {
                 if let Some(incoming) = self.consumers.get_mut(&consumer) {
-                    woken.extend(incoming.finish(ConsumerEnd::Cancelled));
+                    incoming.finish(ConsumerEnd::Cancelled, woken);
                 }
             }
             Event::ChannelClosed { channel, reason } => {
                 for incoming in self.consumers.values_mut().filter(|incoming| incoming.channel == channel) {
-                    woken.extend(incoming.finish(ConsumerEnd::Closed(reason.clone())));
+                    incoming.finish(ConsumerEnd::Closed(reason.clone()), woken);
                 }
                 self.room.wake_all(woken);
             }
@@ -434,6 +469,15 @@ impl State {
             self.engine.requeue(delivery, now);
             return;
         };
+        if let Some(replies) = &mut incoming.replies {
+            if let Some((bytes, waker)) = replies.fill(delivery.message) {
+                incoming.bytes += bytes;
+                self.buffered += bytes;
+                self.responses_owed -= 1;
+                woken.extend(waker);
+            }
+            return;
+        }
         let bytes = delivery.message.size() + DELIVERY_COST;
         incoming.bytes += bytes;
         incoming.deliveries.push_back(delivery);
@@ -463,12 +507,15 @@ impl State {
 
 impl Incoming {
     fn new(channel: ChannelId) -> Self {
-        Self { channel, deliveries: VecDeque::new(), bytes: 0, waker: None, end: None }
+        Self { channel, deliveries: VecDeque::new(), bytes: 0, waker: None, end: None, replies: None }
     }
 
-    fn finish(&mut self, end: ConsumerEnd) -> Option<Waker> {
+    fn finish(&mut self, end: ConsumerEnd, woken: &mut Vec<Waker>) {
         self.end.get_or_insert(end);
-        self.waker.take()
+        woken.extend(self.waker.take());
+        if let Some(replies) = &mut self.replies {
+            replies.wake_all(woken);
+        }
     }
 }
 
@@ -508,8 +555,10 @@ impl Host for ClientHost {
             |state, event| state.on_event(event, &mut self.woken, now),
         );
         state.room.wake_due(now, &mut self.woken);
+        state.deadlines.wake_due(now, &mut self.woken);
         if pass.want != Want::Shutdown {
-            pass.deadline = pass.deadline.into_iter().chain(state.room.next_due()).min();
+            let waiting = state.room.next_due().into_iter().chain(state.deadlines.next_due());
+            pass.deadline = pass.deadline.into_iter().chain(waiting).min();
         }
         state.stale.extend(state.driver.replace(waker.clone()));
         drop(guard);

@@ -44,8 +44,10 @@ pub mod publish;
 pub mod qos;
 pub mod queues;
 pub mod quorum;
+pub mod reply_to;
 pub mod returns;
 pub mod routing;
+pub mod rpc;
 pub mod settle;
 pub mod streams;
 pub mod transactions;
@@ -95,6 +97,13 @@ macro_rules! with_scenarios {
             delete_missing, delete_unbinds, delete_with_unacked, exclusive, exclusive_goes_with_its_connection,
             inequivalent, inequivalent_arguments, last_declared, last_declared_in_one_go, names, passive_missing, purge,
             reserved_names, server_named;
+        reply_to: trap_38_round_trip, trap_38_addresses_differ, trap_38_needs_no_ack, trap_38_one_of_a_channel,
+            trap_38_arguments_mean_nothing,
+            trap_38_publish_needs_the_consumer, trap_38_passive_declare, trap_38_a_mandatory_reply_comes_back;
+        rpc: trap_38_each_gets_its_own_reply, one_that_is_not_polled_keeps_no_other_waiting, unroutable_fails_at_once,
+            late_replies_are_dropped, the_end_of_the_channel_fails_every_call, dropped_at_every_poll, failures_by_policy,
+            replies_that_cannot_be_sent, properties_of_replies, at_most_so_many_calls,
+            a_dropped_worker_gives_its_requests_back;
         returns: carry_the_message, identical_messages, mixed_with_routable, trap_26_ambiguous_only_where_identical;
         routing: alternate_exchange, default_exchange, direct, each_queue_once, exchange_cycle,
             exchange_to_exchange, fanout, headers_all, headers_any, headers_with_x, topic, unknown_match;
