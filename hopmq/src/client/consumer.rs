@@ -93,6 +93,27 @@ impl Consume {
         self.put("x-stream-offset", offset.into_value())
     }
 
+    /// `x-stream-filter`: only chunks of a stream that have a message with one of these values in its header
+    /// `x-stream-filter-value`. Other messages of such a chunk come too, so look at the header again. RabbitMQ 3.13 or
+    /// later; older ones ignore it. See <https://www.rabbitmq.com/docs/streams#filtering>.
+    ///
+    /// ```no_run
+    /// # async fn example(channel: hopmq::Channel) -> Result<(), hopmq::Error> {
+    /// let europe = channel.consume("orders").prefetch(100).stream_filter(["de", "fr"]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream_filter<'a>(self, values: impl IntoIterator<Item = &'a str>) -> Self {
+        let values: Vec<FieldValue> = values.into_iter().map(FieldValue::from).collect();
+        self.argument("x-stream-filter", values)
+    }
+
+    /// `x-stream-match-unfiltered`: besides what [`stream_filter`](Consume::stream_filter) lets through, chunks that have
+    /// a message without such a header.
+    pub fn stream_match_unfiltered(self) -> Self {
+        self.argument("x-stream-match-unfiltered", true)
+    }
+
     /// Sets any argument.
     pub fn argument(self, name: &str, value: impl Into<FieldValue>) -> Self {
         self.put(name, Ok(value.into()))

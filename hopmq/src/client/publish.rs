@@ -23,6 +23,7 @@ pub(super) struct Message<'a> {
     exchange: &'a str,
     routing_key: &'a str,
     mandatory: bool,
+    immediate: bool,
     properties: &'a Properties,
     /// It is sent while fewer than so many wait for their confirm.
     max_unconfirmed: usize,
@@ -36,7 +37,8 @@ impl<'a> Message<'a> {
         properties: &'a Properties,
         body: Bytes,
     ) -> Self {
-        Self { exchange, routing_key, mandatory: false, properties, max_unconfirmed: usize::MAX, body }
+        let max_unconfirmed = usize::MAX;
+        Self { exchange, routing_key, mandatory: false, immediate: false, properties, max_unconfirmed, body }
     }
 
     /// A persistent message.
@@ -47,7 +49,8 @@ impl<'a> Message<'a> {
         max_unconfirmed: usize,
         body: Bytes,
     ) -> Self {
-        Self { exchange, routing_key, mandatory, properties: &PERSISTENT, max_unconfirmed, body }
+        let (immediate, properties) = (false, &*PERSISTENT);
+        Self { exchange, routing_key, mandatory, immediate, properties, max_unconfirmed, body }
     }
 
     fn give(
@@ -60,7 +63,7 @@ impl<'a> Message<'a> {
             exchange: self.exchange.as_bytes(),
             routing_key: self.routing_key.as_bytes(),
             mandatory: self.mandatory,
-            immediate: false,
+            immediate: self.immediate,
         };
         if self.max_unconfirmed != usize::MAX {
             state.engine.check_unconfirmed(channel.inner.id, self.max_unconfirmed)?;
@@ -165,6 +168,15 @@ impl<'a> Publish<'a> {
     /// A message that no queue takes comes back, as [`PublishError::Returned`].
     pub const fn mandatory(mut self) -> Self {
         self.message.mandatory = true;
+        self
+    }
+
+    /// A message that no consumer can take at once comes back.
+    ///
+    /// RabbitMQ has this no more, nor has the embedded broker: they close the connection with 540. There, a queue whose
+    /// [`message_ttl`](super::DeclareQueue::message_ttl) is zero does much the same.
+    pub const fn immediate(mut self) -> Self {
+        self.message.immediate = true;
         self
     }
 

@@ -67,6 +67,12 @@ pub struct Specified(());
 /// [`stream`](DeclareQueue::stream) or [`passive`](DeclareQueue::passive) is said.
 ///
 /// There is no default on purpose: RabbitMQ 4.3 closes the connection on a queue that is neither durable nor exclusive.
+///
+/// ```compile_fail,E0277
+/// # async fn example(channel: hopmq::Channel) {
+/// channel.declare_queue("orders").await; // error: `DeclareQueue` is not a future
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "nothing is declared until it is awaited"]
 pub struct DeclareQueue<L = Unspecified> {

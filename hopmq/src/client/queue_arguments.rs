@@ -130,6 +130,12 @@ impl<L> DeclareQueue<L> {
         self.argument("x-queue-mode", "lazy")
     }
 
+    /// `x-queue-version`, of a classic queue before RabbitMQ 4.3: the layout of its files, 1 or 2. RabbitMQ 3.10 to 3.13
+    /// make 1 when nothing is said. See <https://www.rabbitmq.com/docs/3.13/classic-queues>.
+    pub fn queue_version(self, version: u8) -> Self {
+        self.put("x-queue-version", number("x-queue-version", version.into()))
+    }
+
     /// `x-queue-leader-locator`: where in a cluster its leader starts.
     pub fn leader_locator(self, locator: LeaderLocator) -> Self {
         let name = match locator {
@@ -142,6 +148,11 @@ impl<L> DeclareQueue<L> {
     /// `x-quorum-initial-group-size`: on how many nodes a quorum queue starts.
     pub fn quorum_initial_group_size(self, nodes: u32) -> Self {
         self.put("x-quorum-initial-group-size", number("x-quorum-initial-group-size", nodes.into()))
+    }
+
+    /// `x-quorum-target-group-size`: to how many nodes a quorum queue grows as its cluster does. RabbitMQ 3.13 or later.
+    pub fn quorum_target_group_size(self, nodes: u32) -> Self {
+        self.put("x-quorum-target-group-size", number("x-quorum-target-group-size", nodes.into()))
     }
 
     /// `x-initial-cluster-size`: on how many nodes a stream starts.
@@ -158,5 +169,11 @@ impl<L> DeclareQueue<L> {
     /// `x-stream-max-segment-size-bytes`: how large the files of a stream are; what is kept is counted in whole files.
     pub fn max_segment_size_bytes(self, bytes: u64) -> Self {
         self.put("x-stream-max-segment-size-bytes", number("x-stream-max-segment-size-bytes", bytes))
+    }
+
+    /// `x-stream-filter-size-bytes`: how large the filter of each chunk of a stream is, 16 to 255. RabbitMQ 3.13 or
+    /// later. See <https://www.rabbitmq.com/docs/streams#filtering>.
+    pub fn filter_size_bytes(self, bytes: u8) -> Self {
+        self.put("x-stream-filter-size-bytes", number("x-stream-filter-size-bytes", bytes.into()))
     }
 }

@@ -91,7 +91,7 @@ macro_rules! with_scenarios {
         properties: all_fourteen, bytes_that_are_no_text, every_field_type, headers_deep, headers_too_large, none,
             expiration_must_be_a_number, user_id_must_be_own;
         publish: cc_and_bcc, in_order, missing_exchange_ends_the_channel_only, to_exclusive_queue_of_another,
-            unroutable_is_confirmed;
+            trap_33_immediate_ends_the_connection, unroutable_is_confirmed;
         qos: channel_prefetch, trap_32_global_is_for_the_channel, trap_32_no_local_is_ignored, trap_32_size_is_not_implemented;
         queues: auto_delete, auto_delete_waits_for_a_first_consumer, count, delete_if_empty, delete_if_unused,
             delete_missing, delete_unbinds, delete_with_unacked, exclusive, exclusive_goes_with_its_connection,
@@ -132,7 +132,7 @@ macro_rules! with_rabbitmq_scenarios {
         quorum: at_least_once, delivery_limit;
         transactions: commit, rollback, acknowledgements_are_part_of_it, trap_37_pipelined, trap_28_not_with_confirms,
             dropping_rolls_back, at_every_poll;
-        streams: every_offset, need_a_prefetch, retention;
+        streams: every_offset, filters, need_a_prefetch, retention;
         }
     };
 }

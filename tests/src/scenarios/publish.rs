@@ -2,7 +2,7 @@
 
 use hopmq_tokio::{FieldTable, FieldValue, Properties};
 
-use super::{Fate, Server, closes_channel, drain, fate, publish_each};
+use super::{Fate, Server, closes_channel, closes_connection, drain, fate, publish_each};
 
 pub async fn in_order(server: &Server) {
     let channel = server.channel().await;
@@ -62,4 +62,15 @@ pub async fn cc_and_bcc(server: &Server) {
     let wrong = Properties::new().with_headers(FieldTable::new().with("CC", "no array"));
     let publish = publisher.publish(&queues[0], "refused").properties(&wrong);
     assert_eq!(fate(publish.await), Fate::Closed(406));
+}
+
+/// AMQP's flag, which RabbitMQ has given up (trap 33).
+pub async fn trap_33_immediate_ends_the_connection(server: &Server) {
+    let connection = server.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let queue = channel.declare_queue("").exclusive().await.unwrap();
+    let publisher = channel.publisher().await.unwrap();
+    assert_eq!(fate(publisher.publish(queue.name(), "now").immediate().await), Fate::Closed(540));
+    let text = "NOT_IMPLEMENTED - immediate=true";
+    closes_connection(connection.open_channel(), 540, text).await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hopmq_tokio::{Channel, Delivery, FieldValue, StreamOffset};
+use hopmq_tokio::{Channel, Delivery, FieldTable, FieldValue, Properties, StreamOffset};
 
 use super::{Server, Version, closes_connection, publish_each};
 
@@ -82,5 +82,39 @@ pub async fn retention(server: &Server) {
     }
     let (offset, _) = first(&channel, &stream, StreamOffset::First).await;
     assert!(offset > 0, "the first message is gone");
+    channel.delete_queue(&stream).await.unwrap();
+}
+
+/// By the word that a message has for it; those before RabbitMQ 3.13 filter nothing.
+pub async fn filters(server: &Server) {
+    let channel = server.channel().await;
+    let stream = server.name("stream");
+    let (by_one, by_any) = match server.version().await {
+        Version::RabbitMq3 => {
+            channel.declare_queue(&stream).stream().await.unwrap();
+            (["de", "fr", "none", "last"].as_slice(), ["de", "fr", "none", "last"].as_slice())
+        }
+        Version::RabbitMq4 | Version::Embedded => {
+            channel.declare_queue(&stream).stream().filter_size_bytes(32).await.unwrap();
+            (["fr", "last"].as_slice(), ["fr", "none", "last"].as_slice())
+        }
+    };
+    let publisher = channel.publisher().await.unwrap();
+    for (body, value) in [("de", Some("de")), ("fr", Some("fr")), ("none", None), ("last", Some("fr"))] {
+        let headers = value.map(|value| FieldTable::new().with("x-stream-filter-value", value));
+        let properties = Properties { headers, ..Properties::new() };
+        publisher.publish(&stream, body).properties(&properties).await.unwrap(); // a chunk of its own
+    }
+    let consume =
+        || channel.consume(&stream).prefetch(10).stream_offset(StreamOffset::First).stream_filter(["fr"]);
+    for (consume, expected) in [(consume(), by_one), (consume().stream_match_unfiltered(), by_any)] {
+        let mut consumer = consume.await.unwrap();
+        for body in expected {
+            let delivery = consumer.next().await.unwrap();
+            assert_eq!(delivery.body(), body.as_bytes());
+            delivery.ack().unwrap();
+        }
+        consumer.cancel().await.unwrap();
+    }
     channel.delete_queue(&stream).await.unwrap();
 }
