@@ -1,0 +1,127 @@
+//! `docs/features.md` is true: what it names is there, and runs where it says.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where a test can run, in the order of the page.
+const SERVERS: [&str; 4] = ["3.10", "4", "embedded", "scripted"];
+const RABBITMQ: &[usize] = &[0, 1];
+const EVERYWHERE: &[usize] = &[0, 1, 2];
+const SCRIPTED: &[usize] = &[3];
+
+type Listed = &'static [(&'static str, &'static [&'static str])];
+
+macro_rules! listed {
+    ($list:ident $($noun:ident: $($name:ident),*;)*) => {
+        const $list: Listed = &[$((stringify!($noun), &[$(stringify!($name)),*]),)*];
+    };
+}
+
+hopmq_tests::with_scenarios! { listed, SCENARIOS }
+hopmq_tests::with_rabbitmq_scenarios! { listed, RABBITMQ_SCENARIOS }
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The rows of the tables: their four cells.
+fn rows() -> Vec<[String; 4]> {
+    let page = fs::read_to_string(repository().join("docs/features.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what "));
+    rows.map(|row| {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+        cells.try_into().unwrap_or_else(|cells| panic!("not four cells: {cells:?}"))
+    })
+    .collect()
+}
+
+/// What stands between backticks.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+fn has(list: Listed, noun: &str, name: &str) -> bool {
+    list.iter().any(|(listed, names)| *listed == noun && names.contains(&name))
+}
+
+/// Where a test of `tests/tests` runs.
+fn servers_of(file: &str) -> &'static [usize] {
+    match file {
+        "interop_rabbitmq_own" => &[0],
+        "blocking" | "credentials" | "interop_embedded" => &[2],
+        "judges" => EVERYWHERE, // its bodies are tests of the interop programs too
+        _ => SCRIPTED,
+    }
+}
+
+/// Where `file::name` runs, if there is such a test.
+fn find(file: &str, name: &str) -> Option<&'static [usize]> {
+    if has(SCENARIOS, file, name) {
+        return Some(EVERYWHERE);
+    }
+    if has(RABBITMQ_SCENARIOS, file, name) {
+        return Some(RABBITMQ);
+    }
+    let folders = ["tests/tests", "hopmq/tests", "hopmq-proto/tests", "hopmq-proto/tests/codec"];
+    let path = folders.iter().map(|folder| repository().join(folder).join(file).with_extension("rs"));
+    path.filter_map(|path| fs::read_to_string(path).ok())
+        .any(|source| source.contains(&format!("fn {name}(")) || source.contains(&format!("mod {name} {{")))
+        .then(|| servers_of(file))
+}
+
+#[test]
+fn every_test_is_there_and_runs_where_it_says() {
+    let rows = rows();
+    assert!(rows.len() > 70, "the tables are not read: {} rows", rows.len());
+    for [what, _, tests, on] in &rows {
+        let mut servers: BTreeSet<usize> = BTreeSet::new();
+        for test in quoted(tests) {
+            if let Some((file, kind)) = test.split_once(": ") {
+                let source = fs::read_to_string(repository().join("hopmq/src/client").join(file)).unwrap();
+                assert!(source.contains(&format!("```{kind},")), "{what}: no {kind} in {file}");
+                servers.extend(SCRIPTED);
+                continue;
+            }
+            let (file, name) = test.split_once("::").unwrap_or_else(|| panic!("{what}: {test}"));
+            servers.extend(find(file, name).unwrap_or_else(|| panic!("{what}: there is no {test}")));
+        }
+        let servers: Vec<_> = servers.into_iter().map(|server| SERVERS[server]).collect();
+        assert!(!servers.is_empty(), "{what}: no test");
+        assert_eq!(servers.join(", "), *on, "{what}");
+    }
+}
+
+/// Every Rust file below `folder`.
+fn sources(folder: &Path, into: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else {
+            into.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_name_is_there() {
+    let mut source = String::new();
+    for folder in ["hopmq/src", "hopmq-proto/src", "hopmq-tokio/src", "hopmq-blocking/src"] {
+        sources(&repository().join(folder), &mut source);
+    }
+    let words: HashSet<_> = source.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let is_declared = |name: &str| {
+        let kinds = ["struct", "enum", "trait", "fn", "async fn"];
+        kinds.iter().any(|kind| source.contains(&format!("pub {kind} {name}")))
+    };
+    for [what, how, ..] in &rows() {
+        for name in quoted(how) {
+            let mut parts = name.split("::");
+            let declared = parts.next().is_some_and(is_declared) && parts.all(|part| words.contains(part));
+            assert!(declared, "{what}: there is no {name}");
+        }
+    }
+}
