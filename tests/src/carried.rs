@@ -153,7 +153,8 @@ fn each_property() -> Vec<Properties> {
     ]
 }
 
-/// Every type, with its extremes; floats are finite, for RabbitMQ has no others. pika can carry none that is later than the year 9999, and no float beyond 64 bits.
+/// Every type, with its extremes; floats are finite, for RabbitMQ has no others. pika can carry no time that is later
+/// than the year 9999, and no float beyond 64 bits.
 fn values() -> Vec<FieldValue> {
     let mut values: Vec<FieldValue> = vec![
         true.into(),

@@ -1,6 +1,7 @@
 //! What the tests share: scenarios for both brokers, the seeded world, the bodies of the fuzz targets.
 
 pub mod blocking;
+pub mod capture;
 pub mod carried;
 pub mod certificates;
 pub mod fuzz;

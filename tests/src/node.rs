@@ -45,6 +45,15 @@ impl Node {
         self.script("ctl", arguments);
     }
 
+    /// Stops it, and gives what it has written into its log.
+    pub fn stop(self) -> String {
+        self.script("stop", &[]);
+        let files = fs::read_dir(self.folder.join("log")).unwrap();
+        let logs =
+            files.map(|file| file.unwrap().path()).filter(|it| it.extension().is_some_and(|it| it == "log"));
+        logs.map(|log| fs::read_to_string(log).unwrap()).collect()
+    }
+
     fn script(&self, command: &str, arguments: &[&str]) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("rabbitmq");
         let mut program = Command::new(script);

@@ -1,9 +1,10 @@
 //! Every scenario against a real RabbitMQ 4, the one that `HOPMQ_RABBITMQ4` names.
 
+use hopmq_tests::capture::Capture;
 use hopmq_tests::carried;
 use hopmq_tests::programs;
 use hopmq_tests::scenarios::boxed::Scenario;
-use hopmq_tests::scenarios::{self, Server};
+use hopmq_tests::scenarios::{self, RABBITMQ_SCENARIOS, SCENARIOS, Server};
 
 fn rabbitmq4(scenario: Scenario) {
     scenarios::run(&scenarios::current_thread(), async || Server::at(&scenarios::rabbitmq4_uri()), scenario);
@@ -38,4 +39,13 @@ fn quickstart() {
 #[test]
 fn tutorials() {
     programs::assert_tutorials(Some(&scenarios::rabbitmq4_uri()));
+}
+
+#[test]
+fn tshark_understands_what_is_said() {
+    let runtime = scenarios::multi_thread();
+    let capture = runtime.block_on(Capture::before(&scenarios::rabbitmq4_uri()));
+    capture.play(&runtime, scenarios::well_formed(SCENARIOS));
+    capture.play(&runtime, scenarios::well_formed(RABBITMQ_SCENARIOS));
+    runtime.block_on(capture.finish()).assert_understood(&[]);
 }

@@ -163,6 +163,26 @@ macro_rules! boxed {
 with_scenarios! { boxed, boxed }
 with_rabbitmq_scenarios! { boxed, boxed_rabbitmq }
 
+macro_rules! named {
+    ($name:ident $boxed:ident $($noun:ident: $($scenario:ident),*;)*) => {
+        /// Every scenario by its name, for who does not make a test of each.
+        pub const $name: &[(&str, boxed::Scenario)] =
+            &[$($((concat!(stringify!($noun), "::", stringify!($scenario)), $boxed::$noun::$scenario)),*),*];
+    };
+}
+
+with_scenarios! { named, SCENARIOS boxed }
+with_rabbitmq_scenarios! { named, RABBITMQ_SCENARIOS boxed_rabbitmq }
+
+/// Those of `scenarios` that write whole frames only, each right in itself.
+pub fn well_formed(scenarios: &[(&str, boxed::Scenario)]) -> impl Iterator<Item = boxed::Scenario> {
+    let broken = ["versions::", "violations::"];
+    scenarios
+        .iter()
+        .filter(move |(name, _)| !broken.iter().any(|it| name.starts_with(it)))
+        .map(|(_, run)| *run)
+}
+
 /// One `#[test]` for each scenario, which is handed to `$run`.
 #[macro_export]
 macro_rules! scenarios {
