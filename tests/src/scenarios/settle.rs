@@ -108,6 +108,8 @@ pub async fn channel_close_requeues_in_order(server: &Server) {
     }
     taken.remove(1).ack().unwrap();
     channel.close().await.unwrap();
+    // RabbitMQ answers before the queue has them again.
+    eventually("the messages are back", async || ready(&watcher, queue.name()).await == 3).await;
     assert_eq!(drain(&watcher, queue.name()).await, ["!1", "!3", "4"]);
     assert!(taken.remove(0).ack().is_err(), "its channel has ended");
 }
