@@ -91,13 +91,18 @@ fn trap_30_a_delivery_may_follow_consume_ok_in_one_read() {
 fn trap_30_deliveries_come_until_cancel_ok_and_are_requeued_after_it() {
     let mut client = Client::open();
     let id = client.channel();
-    let _ = client.consumer(id, "c", false);
+    let consumer = client.consumer(id, "c", false);
     let cancel = client.call(id, basic::Cancel { consumer_tag: tag("c"), no_wait: false });
     client.sent();
     client.say_content(1, deliver("c", 1), &Properties::new(), b"x");
     let _ = client.delivery();
     client.say(1, basic::CancelOk { consumer_tag: tag("c") });
-    assert!(matches!(client.reply(cancel), Ok(Reply::Method(_))));
+    let events = client.events();
+    let [Event::ConsumerCancelled { consumer: ended }, Event::Reply { token, result: Ok(_) }] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!((*ended, *token), (consumer, cancel));
     client.say_content(1, deliver("c", 2), &Properties::new(), b"x");
     let requeue = basic::Nack { delivery_tag: 2, multiple: false, requeue: true };
     assert_eq!(client.sent(), [Sent::method(1, requeue)]);

@@ -93,7 +93,8 @@ pub enum Event {
         /// The message.
         returned: Box<Returned>,
     },
-    /// The server has ended a consumer, most often because its queue is gone.
+    /// A consumer has ended: by the server, most often because its queue is gone, or by an own `basic.cancel`, whose
+    /// reply comes next.
     ConsumerCancelled {
         /// The `basic.consume` that started the consumer.
         consumer: Token,

@@ -297,6 +297,22 @@ impl Channel {
         Consume::new(self.clone(), queue)
     }
 
+    /// Ends the consumer with this tag, and waits until the broker has confirmed it: from now on no message is delivered
+    /// to it. What has come for it can still be taken; then it ends with
+    /// [`ConsumerEnd::Cancelled`](super::ConsumerEnd::Cancelled).
+    ///
+    /// This is how a consumer ends that another task has, and how [handlers](super::Consumer::handle) and
+    /// [servers](super::RpcServer::serve) stop without leaving anything half done. A tag that no consumer of this channel
+    /// has is fine.
+    ///
+    /// # Errors
+    ///
+    /// From the future: when the channel has ended.
+    pub fn cancel_consumer(&self, tag: &str) -> Call<()> {
+        let cancel = |consumer_tag| basic::Cancel { consumer_tag, no_wait: false }.into();
+        self.call(short("consumer tag", tag).map(cancel), drop)
+    }
+
     /// Takes one message out of a queue, if there is one. It must be settled.
     ///
     /// For more than a few messages [`consume`](Channel::consume) is much faster. Dropping the future puts the message

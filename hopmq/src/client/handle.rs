@@ -87,6 +87,9 @@ impl Consumer {
     /// # }
     /// ```
     ///
+    /// To stop it, [cancel](super::Channel::cancel_consumer) the consumer by its tag: what has come is handled, and nothing
+    /// is left half done.
+    ///
     /// Messages of a stream can only be acknowledged: RabbitMQ closes the connection on anything else, so that their
     /// handlers should not fail.
     ///

@@ -19,6 +19,7 @@ const CONCURRENCY: u16 = 16;
 pub struct RpcServer {
     channel: Channel,
     queue: String,
+    tag: String,
     concurrency: u16,
     on_error: OnError,
 }
@@ -81,11 +82,18 @@ impl Channel {
     /// prefetch: give it a channel of its own.
     pub fn rpc_server(&self, queue: &str) -> RpcServer {
         let (channel, queue) = (self.clone(), queue.to_owned());
-        RpcServer { channel, queue, concurrency: CONCURRENCY, on_error: OnError::Reject }
+        RpcServer { channel, queue, tag: String::new(), concurrency: CONCURRENCY, on_error: OnError::Reject }
     }
 }
 
 impl RpcServer {
+    /// A name for its consumer, to [cancel](Channel::cancel_consumer) it by: it then serves what it has begun, and
+    /// ends. Otherwise the broker names it.
+    pub fn tag(mut self, tag: &str) -> Self {
+        tag.clone_into(&mut self.tag);
+        self
+    }
+
     /// How many requests are worked on at once, 16 unless it is said; 0 is taken as 1. They are also as many as the
     /// broker hands out before one is answered.
     pub fn concurrency(mut self, requests: u16) -> Self {
@@ -122,7 +130,8 @@ impl RpcServer {
         R: Into<Response>,
     {
         let publisher = &self.channel.publisher().await?;
-        let mut requests = self.channel.consume(&self.queue).prefetch(self.concurrency).await?;
+        let requests = self.channel.consume(&self.queue).tag(&self.tag).prefetch(self.concurrency);
+        let mut requests = requests.await?;
         let serve = |request: Received| {
             let work = handler(request.clone());
             async move { answer(publisher, &request, work.await.map_err(drop)?.into()).await }

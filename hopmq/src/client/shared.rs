@@ -111,8 +111,11 @@ pub(crate) struct Incoming {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumerEnd {
-    /// The server has ended it, most often because its queue is gone. The channel lives on.
-    #[error("the server has cancelled the consumer")]
+    /// The server has ended it, most often because its queue is gone; or [`Channel::cancel_consumer`] has. The
+    /// channel lives on.
+    ///
+    /// [`Channel::cancel_consumer`]: super::Channel::cancel_consumer
+    #[error("the consumer was cancelled")]
     Cancelled,
     /// Its channel or connection has ended. Where the server did it, the reason has its code and its text: 406
     /// when a delivery was not settled in time, for example.

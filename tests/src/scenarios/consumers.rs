@@ -1,6 +1,6 @@
 //! Consumers: what is delivered to whom, and how they end.
 
-use hopmq_tokio::{CloseReason, ConsumerEnd};
+use hopmq_tokio::{CloseReason, ConsumerEnd, Error};
 
 use super::{Server, closes_channel, closes_connection, drain, eventually, publish_each, ready};
 
@@ -178,6 +178,29 @@ pub async fn cancel_gives_back_what_was_not_taken(server: &Server) {
     let mut bodies = drain(&channel, queue.name()).await;
     bodies.sort();
     assert_eq!(bodies, (1..10).map(|n| format!("!{n}")).collect::<Vec<_>>());
+}
+
+/// From another task: what has come is still taken, and no more comes.
+pub async fn cancelled_by_tag(server: &Server) {
+    let channel = server.channel().await;
+    let queue = channel.declare_queue("").exclusive().await.unwrap();
+    publish_each(&channel, queue.name(), ["1", "2", "3"]).await;
+    let mut consumer = channel.consume(queue.name()).tag("c").prefetch(2).await.unwrap();
+    assert_eq!(consumer.next().await.unwrap().body(), b"1");
+    channel.cancel_consumer("c").await.unwrap();
+    assert_eq!(consumer.next().await.unwrap().body(), b"2", "it had come");
+    assert!(consumer.next().await.is_none());
+    assert_eq!(consumer.end(), Some(ConsumerEnd::Cancelled));
+
+    // The tag is free again, and what the old one still does is not done to the new one.
+    let mut again = channel.consume(queue.name()).tag("c").no_ack().await.unwrap();
+    consumer.cancel().await.unwrap();
+    assert_eq!(again.next().await.unwrap().body(), b"3");
+    drop(channel.cancel_consumer("c")); // unawaited, it is cancelled all the same
+    assert!(again.next().await.is_none());
+    channel.cancel_consumer("nobody's").await.unwrap();
+    let long = "c".repeat(256);
+    assert!(matches!(channel.cancel_consumer(&long).await, Err(Error::Argument { .. })));
 }
 
 pub async fn end_when_the_queue_is_deleted(server: &Server) {

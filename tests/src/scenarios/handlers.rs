@@ -106,6 +106,24 @@ pub async fn dropped_ones_leave_their_messages(server: &Server) {
     assert_eq!(drain(&watcher, queue.name()).await, ["!1", "!2", "!4"]);
 }
 
+/// Cancelled, they do what they have begun and what has come, and leave the rest.
+pub async fn stop_when_cancelled(server: &Server) {
+    let channel = server.channel().await;
+    let queue = channel.declare_queue("").exclusive().await.unwrap();
+    publish_each(&channel, queue.name(), ["1", "2", "3", "4"]).await;
+    let mut consumer = channel.consume(queue.name()).tag("worker").prefetch(3).await.unwrap();
+    eventually("they have come", async || consumer.buffered().messages == 3).await;
+    let handled = RefCell::new(Vec::new());
+    let end = consumer.handle(2, OnError::Requeue, async |received| {
+        channel.cancel_consumer("worker").await.unwrap();
+        handled.borrow_mut().push(String::from_utf8_lossy(received.body()).into_owned());
+        Ok::<_, ()>(())
+    });
+    assert_eq!(end.await, ConsumerEnd::Cancelled);
+    assert_eq!(handled.into_inner(), ["1", "2", "3"]);
+    assert_eq!(drain(&channel, queue.name()).await, ["4"]);
+}
+
 /// Handlers that run are waited for, though they can settle nothing any more.
 pub async fn end_with_their_channel(server: &Server) {
     let channel = server.channel().await;

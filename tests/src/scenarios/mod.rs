@@ -71,7 +71,7 @@ macro_rules! with_scenarios {
         connections: missing_vhost, server_says_who_it_is, the_first_cause_ends_everything, wrong_password,
             wrong_user, closing_ends_everything, closing_sends_what_was_published, dropping_all_handles_closes,
             abort_ends_everything, events_tell_the_end, update_secret;
-        consumers: buffered, cancel_gives_back_what_was_not_taken, duplicate_tag, end_when_the_queue_is_deleted,
+        consumers: buffered, cancel_gives_back_what_was_not_taken, cancelled_by_tag, duplicate_tag, end_when_the_queue_is_deleted,
             exclusive,
             exclusive_refused_while_others_consume, fair_dispatch, in_order, missing_queue, no_ack, of_one_channel,
             prefetch, trap_32_prefetch_is_for_new_consumers_only, round_robin, tags, end_with_their_channel;
@@ -83,7 +83,7 @@ macro_rules! with_scenarios {
             unbind_what_is_not_bound;
         get: counts, empty, missing_queue, no_ack, redelivered, shares_tags_with_consumers, of_a_handle_without_ack;
         handlers: at_most_so_many_at_once, dropped_ones_leave_their_messages, end_with_their_channel,
-            of_failures, panics_are_passed_on, settle_what_they_did;
+            of_failures, panics_are_passed_on, settle_what_they_did, stop_when_cancelled;
         json: round_trip, content_type_is_checked;
         locks: trap_40_a_durable_exclusive_queue_goes_with_its_connection,
             trap_40_an_exclusive_queue_is_locked_while_its_old_connection_dies;
@@ -103,6 +103,7 @@ macro_rules! with_scenarios {
         rpc: trap_38_each_gets_its_own_reply, one_that_is_not_polled_keeps_no_other_waiting, unroutable_fails_at_once,
             late_replies_are_dropped, the_end_of_the_channel_fails_every_call, dropped_at_every_poll, failures_by_policy,
             replies_that_cannot_be_sent, properties_of_replies, at_most_so_many_calls,
+            a_cancelled_worker_answers_first,
             a_dropped_worker_gives_its_requests_back;
         returns: carry_the_message, identical_messages, mixed_with_routable, trap_26_ambiguous_only_where_identical;
         routing: alternate_exchange, default_exchange, direct, each_queue_once, exchange_cycle,

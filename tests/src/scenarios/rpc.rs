@@ -267,6 +267,26 @@ pub async fn at_most_so_many_calls(server: &Server) {
     assert_eq!(drain(&channel, queue.name()).await, ["1", "2", "4"]);
 }
 
+/// A worker that is cancelled answers what it has begun.
+pub async fn a_cancelled_worker_answers_first(server: &Server) {
+    let (queue, channel) = (server.name("rpc"), server.channel().await);
+    channel.declare_queue(&queue).durable().await.unwrap();
+    let (worker, stopper) = (channel.rpc_server(&queue).tag("worker").concurrency(1), channel.clone());
+    let serving = tokio::spawn(async move {
+        let handler = async |_| {
+            stopper.cancel_consumer("worker").await.unwrap();
+            Ok::<_, Infallible>("the last one")
+        };
+        worker.serve(handler).await.unwrap()
+    });
+    let client = server.channel().await.rpc_client().await.unwrap();
+    assert_eq!(client.call(&queue, "x").await.unwrap().body(), b"the last one");
+    assert_eq!(serving.await.unwrap(), ConsumerEnd::Cancelled);
+    channel.recover().await.unwrap();
+    assert!(drain(&channel, &queue).await.is_empty(), "it was acknowledged");
+    channel.delete_queue(&queue).await.unwrap();
+}
+
 /// A worker that is dropped at work leaves its requests to the next one.
 pub async fn a_dropped_worker_gives_its_requests_back(server: &Server) {
     let channel = server.channel().await;

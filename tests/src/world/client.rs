@@ -289,8 +289,8 @@ impl Client {
             (What::Call(answer), Reply::Method(method)) => {
                 assert_eq!(method.id(), *answer, "the answer to {owed:?}");
                 if let (Method::BasicCancelOk(ok), Some(id)) = (*method, owed.channel) {
-                    let gone = |c: &Consumer| c.channel == id && c.tag.as_ref() == Some(&ok.consumer_tag);
-                    self.consumers.retain(|_, consumer| !gone(consumer));
+                    let same = |c: &Consumer| c.channel == id && c.tag.as_ref() == Some(&ok.consumer_tag);
+                    assert!(!self.consumers.values().any(same), "its end comes first");
                 }
             }
             (_, reply) => panic!("{reply:?} answers {owed:?}"),

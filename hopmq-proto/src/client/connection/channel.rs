@@ -436,7 +436,9 @@ impl Channel {
                 Reply::Consumer { channel: self.id, consumer_tag: ok.consumer_tag }
             }
             (Expects::Cancel(_), Method::BasicCancelOk(ok)) => {
-                self.consumers.remove(ok.consumer_tag.as_bytes());
+                if let Some(consumer) = self.consumers.remove(ok.consumer_tag.as_bytes()) {
+                    core.emit(Event::ConsumerCancelled { consumer });
+                }
                 Reply::Method(Box::new(ok.into()))
             }
             (Expects::Declare(declare), Method::QueueDeclareOk(ok)) => {
