@@ -81,7 +81,9 @@ impl<R: Runtime> Broker<R> {
             if state.engine.connections() == 0 {
                 return Poll::Ready(());
             }
-            state.watchers.push(cx.waker().clone());
+            if !state.watchers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                state.watchers.push(cx.waker().clone());
+            }
             Poll::Pending
         })
         .await;

@@ -82,6 +82,11 @@ impl Server {
         Self::new(Place::Memory(door), Some(broker))
     }
 
+    /// The embedded broker, unless it is RabbitMQ.
+    pub const fn broker(&self) -> Option<&Broker> {
+        self.embedded.as_ref()
+    }
+
     /// The configuration that logs in.
     pub fn config(&self) -> Config {
         match &self.place {
