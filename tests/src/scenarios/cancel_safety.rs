@@ -1,12 +1,15 @@
 //! Every future of the client, dropped after every number of polls. `docs/cancel-safety.md` says what that does.
 
-use std::future::{Future, IntoFuture};
+use std::future::{Future, IntoFuture, poll_fn, ready};
 use std::num::NonZeroU16;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 
-use hopmq_tokio::{Channel, Config, Confirms, Connection, Error, ExchangeKind, Properties, Publisher};
+use hopmq_tokio::{
+    Channel, Config, Confirms, Connection, Error, ExchangeKind, OnError, Properties, Publisher,
+};
+use tokio::sync::Notify;
 
-use super::{Server, after_polls, drop_after, eventually, ready};
+use super::{Server, after_polls, drop_after, eventually};
 
 /// Far more polls than any of these futures needs.
 const MANY: usize = 50;
@@ -99,8 +102,47 @@ pub const OPERATIONS: &[(&str, Operation)] = &[
         drop(sent);
         on(wait)
     }),
+    ("rpc_client", |on_| on(on_.channel.rpc_client())),
+    ("call of nobody", |on_| {
+        Box::pin(async {
+            let client = on_.channel.rpc_client().await.unwrap();
+            let error = client.call(&on_.names.nothing, "anybody?").await.unwrap_err();
+            assert!(error.is_unroutable(), "{error:?}");
+        })
+    }),
+    ("call and serve", |on_| {
+        Box::pin(async {
+            let channel = on_.connection.open_channel().await.unwrap();
+            let client = on_.channel.rpc_client().await.unwrap();
+            let serving = channel.serve(&on_.names.sink, |_| ready(Ok::<_, ()>("the reply")));
+            let call = client.call(&on_.names.sink, "a request").into_future();
+            assert_eq!(beside(serving, call).await.unwrap().body(), b"the reply");
+        })
+    }),
+    ("handle", |on_| {
+        Box::pin(async {
+            let mut consumer = on_.channel.consume(&on_.names.sink).await.unwrap();
+            on_.publisher.publish(&on_.names.sink, "handled").await.unwrap();
+            let handled = Notify::new();
+            let handling = consumer.handle(2, OnError::Requeue, async |_| {
+                handled.notify_one();
+                Ok::<_, ()>(())
+            });
+            beside(handling, handled.notified()).await;
+        })
+    }),
     ("close a channel", |on_| on(on_.channel.close())),
 ];
+
+/// Waits for `done`, while `work` goes on that does not end by itself; then drops it.
+async fn beside<F: Future>(work: impl Future, done: F) -> F::Output {
+    let (mut work, mut done) = (pin!(work), pin!(done));
+    poll_fn(|cx| {
+        assert!(work.as_mut().poll(cx).is_pending(), "there is more to do");
+        done.as_mut().poll(cx)
+    })
+    .await
+}
 
 /// A channel, once the server has confirmed that the number of an earlier one is free.
 async fn open_channel(connection: &Connection) -> Channel {
@@ -259,7 +301,7 @@ pub async fn confirms_at_every_poll(server: &Server) {
         assert!(confirms.is_empty());
         if ready.is_some() {
             let sent = 3 * u32::try_from(polls + 1).unwrap();
-            assert_eq!(self::ready(&channel, queue.name()).await, sent);
+            assert_eq!(super::ready(&channel, queue.name()).await, sent);
             return;
         }
     }
