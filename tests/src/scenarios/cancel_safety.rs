@@ -86,6 +86,15 @@ pub const OPERATIONS: &[(&str, Operation)] = &[
             delivery.nack(true).unwrap();
         })
     }),
+    ("cancel_consumer", |on_| {
+        Box::pin(async {
+            let mut consumer = on_.channel.consume(&on_.names.queue).tag("mine").await.unwrap();
+            on_.channel.cancel_consumer("mine").await.unwrap();
+            while let Some(delivery) = consumer.next().await {
+                delivery.nack(true).unwrap();
+            }
+        })
+    }),
     ("publisher", |on_| on(on_.channel.publisher())),
     ("publish", |on_| on(on_.publisher.publish(&on_.names.sink, "confirmed"))),
     ("publish mandatory to nowhere", |on_| on(on_.publisher.publish(&on_.names.nothing, "back").mandatory())),
