@@ -86,6 +86,18 @@ pub enum PublishError {
     Unconfirmed(CallError),
 }
 
+impl PublishError {
+    /// Why the channel or connection ended, where that is the cause.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<&CloseReason> {
+        match self {
+            Self::NotSent { error: CommandError::Closed(reason), .. }
+            | Self::Unconfirmed(CallError::Closed(reason)) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
 /// Why there is no connection.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -123,7 +135,7 @@ pub enum ConnectError {
         /// Why not.
         error: TlsError,
     },
-    /// The server did not accept the transport in time.
+    /// The server did not accept the transport, or not finish the TLS handshake, in time.
     #[error("cannot connect to {endpoint}: no answer in time")]
     DialTimeout {
         /// Where.

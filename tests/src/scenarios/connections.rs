@@ -79,7 +79,9 @@ pub async fn the_first_cause_ends_everything(server: &Server) {
     let reason = connection.close_reason().unwrap();
     assert!(consumer.next().await.is_none());
     assert_eq!(consumer.end(), Some(ConsumerEnd::Closed(reason)));
-    assert!(matches!(publisher.publish("key", "late").await, Err(PublishError::NotSent { .. })));
+    let late = publisher.publish("key", "late").await.unwrap_err();
+    assert!(matches!(late, PublishError::NotSent { .. }), "{late:?}");
+    assert_eq!(late.close_reason(), connection.close_reason().as_deref());
 }
 
 pub async fn closing_ends_everything(server: &Server) {
