@@ -4,8 +4,8 @@ use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::task::{Context, Poll};
 
 use bytes::{BufMut, BytesMut};
-use hopmq::io::{DialError, Dialer, Transport};
-use hopmq::{Endpoint, TlsError, TlsOptions};
+use hopmq::Endpoint;
+use hopmq::io::{Dialer, Transport};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
@@ -51,10 +51,7 @@ fn poll_connected(socket: &TcpStream) -> Poll<io::Result<()>> {
 impl Dialer for TcpDialer {
     type Transport = Stream;
 
-    async fn dial(&self, endpoint: &Endpoint, tls: Option<&TlsOptions>) -> Result<Stream, DialError> {
-        if tls.is_some() {
-            return Err(TlsError::NotBuilt.into());
-        }
+    async fn dial(&self, endpoint: &Endpoint) -> io::Result<Stream> {
         let mut failed = io::Error::new(ErrorKind::NotFound, "the name has no address");
         for address in (endpoint.host.as_str(), endpoint.port).to_socket_addrs()? {
             match self.open(address).await {
@@ -62,7 +59,7 @@ impl Dialer for TcpDialer {
                 Err(error) => failed = error,
             }
         }
-        Err(failed.into())
+        Err(failed)
     }
 }
 

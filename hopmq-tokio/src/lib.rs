@@ -10,7 +10,7 @@ mod tcp;
 
 pub use broker::Broker;
 pub use connect::{connect, connect_with};
-pub use dial::{Dialed, TcpDialer};
+pub use dial::TcpDialer;
 pub use hopmq::*;
 pub use runtime::{Tokio, TokioClock, TokioTimer};
 pub use tcp::{Stream, TcpAcceptor};

@@ -11,7 +11,6 @@ use bytes::BytesMut;
 use hopmq_proto::Instant;
 
 use crate::client::Endpoint;
-use crate::tls::{TlsError, TlsOptions};
 
 /// An ordered, reliable stream of bytes in both directions.
 pub trait Transport: Send + Unpin + 'static {
@@ -81,34 +80,9 @@ pub trait Dialer: Send + Sync {
     /// What it opens.
     type Transport: Transport;
 
-    /// Opens a stream to `endpoint`, with TLS when there are options for it. The caller sets the deadline, and drops the
-    /// future when it has passed.
-    fn dial(
-        &self,
-        endpoint: &Endpoint,
-        tls: Option<&TlsOptions>,
-    ) -> impl Future<Output = Result<Self::Transport, DialError>> + Send;
-}
-
-/// Why a [`Dialer`] has opened nothing.
-#[derive(Debug)]
-pub enum DialError {
-    /// What the system said.
-    Io(io::Error),
-    /// The stream is open, and TLS in it is not.
-    Tls(TlsError),
-}
-
-impl From<io::Error> for DialError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<TlsError> for DialError {
-    fn from(error: TlsError) -> Self {
-        Self::Tls(error)
-    }
+    /// Opens a stream to `endpoint`. TLS comes on top where it is asked for, and is no concern of a dialer. The caller sets
+    /// the deadline, and drops the future when it has passed.
+    fn dial(&self, endpoint: &Endpoint) -> impl Future<Output = io::Result<Self::Transport>> + Send;
 }
 
 /// Where a broker's connections come in.

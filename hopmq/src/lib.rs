@@ -37,6 +37,6 @@ pub use hopmq_proto::client::{
     CallError, CloseReason, CommandError, Config, ConfirmFailures, HandshakeError, HandshakeStep, Heartbeat,
     Lost, Message, PeerMisbehaved, Returned, ServerClose, ServerInfo, SettleError,
 };
-#[cfg(feature = "tls")]
-pub use tls::TlsClient;
 pub use tls::{Pem, ServerName, TlsError, TlsOptions};
+#[cfg(feature = "tls")]
+pub use tls::{TlsListener, TlsStream};

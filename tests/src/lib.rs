@@ -4,6 +4,7 @@ pub mod blocking;
 pub mod capture;
 pub mod carried;
 pub mod certificates;
+pub mod door;
 pub mod fuzz;
 pub mod node;
 pub mod programs;

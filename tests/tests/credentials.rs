@@ -3,47 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hopmq_tokio::io::{DialError, Dialer, Listener, Peer};
-use hopmq_tokio::memory::{Pipe, pipe};
+use hopmq_tests::door::{Door, door};
 use hopmq_tokio::{
     Broker, BrokerConfig, CloseReason, ConnectError, ConnectOptions, Connection, ConnectionEvent,
-    Credentials, Endpoint, Events, ProvidedCredentials, ProviderError, TlsOptions, Tokio,
+    Credentials, Events, ProvidedCredentials, ProviderError, Tokio,
 };
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep};
-
-/// Dials a broker in memory: a paused clock jumps while a socket is waited for.
-struct Door(UnboundedSender<Pipe>);
-
-impl Dialer for Door {
-    type Transport = Pipe;
-
-    async fn dial(&self, _: &Endpoint, _: Option<&TlsOptions>) -> Result<Pipe, DialError> {
-        let (ours, theirs) = pipe();
-        self.0.send(theirs).map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
-        Ok(ours)
-    }
-}
-
-struct Visitors(UnboundedReceiver<Pipe>);
-
-impl Listener for Visitors {
-    type Transport = Pipe;
-
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Pipe, Peer)>> {
-        match self.0.poll_recv(cx) {
-            Poll::Ready(Some(pipe)) => {
-                Poll::Ready(Ok((pipe, Peer { address: "memory".to_owned(), is_loopback: true })))
-            }
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
-        }
-    }
-}
 
 /// A provider that answers as its script says, and remembers when it was asked.
 #[derive(Clone)]
@@ -94,19 +62,14 @@ impl Script {
     }
 }
 
-fn broker() -> (Broker, Door) {
-    let broker = Broker::in_memory(BrokerConfig::default());
-    let (door, visitors) = unbounded_channel();
-    broker.serve(Visitors(visitors));
-    (broker, Door(door))
-}
-
 /// Runs a test on a clock that jumps to the next timer when nothing else is left to do.
 fn on_a_paused_clock(test: impl AsyncFnOnce(Broker, Door)) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let (broker, door) = broker();
+        let broker = Broker::in_memory(BrokerConfig::default());
+        let (door, visitors) = door();
+        broker.serve(visitors);
         test(broker, door).await;
     });
 }

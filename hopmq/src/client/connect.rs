@@ -7,7 +7,7 @@ use hopmq_proto::Instant;
 
 use super::renewal::Renewal;
 use super::{ConnectError, ConnectOptions, Connection, Endpoint};
-use crate::io::{Clock, DialError, Dialer, Runtime, Timer};
+use crate::io::{Clock, Dialer, Runtime, Timer, Transport};
 
 impl Connection {
     /// Connects as `options` say, and runs the connection on `runtime`. An adapter's `connect` is this with the
@@ -81,17 +81,34 @@ async fn attempt<R: Runtime, D: Dialer>(
     endpoint: Endpoint,
     share: Duration,
 ) -> Result<Connection, ConnectError> {
-    let clock = runtime.clock();
-    let deadline = clock.now() + share;
-    let dial = dialer.dial(&endpoint, options.tls_options());
-    let transport = match within(runtime, deadline, dial).await {
+    let deadline = runtime.clock().now() + share;
+    let tls = options.tls.as_ref().map(|tls| tls.client(&endpoint.host)).transpose();
+    let tls = match tls {
+        Ok(tls) => tls,
+        Err(error) => return Err(ConnectError::Tls { endpoint, error }),
+    };
+    let transport = match within(runtime, deadline, dialer.dial(&endpoint)).await {
         Some(Ok(transport)) => transport,
-        Some(Err(DialError::Io(error))) => return Err(ConnectError::Dial { endpoint, error }),
-        Some(Err(DialError::Tls(error))) => return Err(ConnectError::Tls { endpoint, error }),
+        Some(Err(error)) => return Err(ConnectError::Dial { endpoint, error }),
         None => return Err(ConnectError::DialTimeout { endpoint }),
     };
+    let Some(tls) = tls else { return open(runtime, transport, options, endpoint, deadline).await };
+    match within(runtime, deadline, tls.connect(transport)).await {
+        Some(Ok(transport)) => open(runtime, transport, options, endpoint, deadline).await,
+        Some(Err(error)) => Err(ConnectError::Tls { endpoint, error }),
+        None => Err(ConnectError::DialTimeout { endpoint }),
+    }
+}
+
+async fn open<R: Runtime>(
+    runtime: &R,
+    transport: impl Transport,
+    options: &ConnectOptions,
+    endpoint: Endpoint,
+    deadline: Instant,
+) -> Result<Connection, ConnectError> {
     let mut config = options.config.clone();
-    config.connect_timeout = deadline - clock.now();
+    config.connect_timeout = deadline - runtime.clock().now();
     let opened = Connection::open(runtime, transport, config).await;
     opened.map_err(|reason| ConnectError::Refused { endpoint, reason })
 }

@@ -5,26 +5,22 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName as Name, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::{Pem, ServerName, TlsError, TlsOptions};
+use super::{Pem, ServerName, TlsError, TlsOptions, TlsStream};
+use crate::io::Transport;
 
-/// How to speak TLS with one server: what an adapter gives to its own stream.
-#[derive(Debug, Clone)]
-pub struct TlsClient {
-    /// The certificates, and how the server's are looked at.
-    pub config: Arc<ClientConfig>,
+/// TLS with one server.
+#[derive(Debug)]
+pub(crate) struct TlsClient {
+    config: Arc<ClientConfig>,
     /// What the server has to prove.
-    pub name: Name<'static>,
+    name: Name<'static>,
 }
 
 impl TlsOptions {
-    /// Reads the certificates, and prepares TLS with `host`; for adapters.
-    ///
-    /// # Errors
-    ///
-    /// When a file cannot be read, does not hold what it should, or the host is none that a certificate could prove.
-    pub fn client(&self, host: &str) -> Result<TlsClient, TlsError> {
+    /// Reads the certificates, and prepares TLS with `host`.
+    pub(crate) fn client(&self, host: &str) -> Result<TlsClient, TlsError> {
         let name = match &self.server_name {
             ServerName::Name(name) => name,
             ServerName::Host | ServerName::NotSent => host,
@@ -74,9 +70,20 @@ impl TlsOptions {
 }
 
 impl TlsClient {
+    /// Speaks TLS in `transport`, until the server has proved who it is.
+    pub(crate) async fn connect<T: Transport>(&self, transport: T) -> Result<TlsStream<T>, TlsError> {
+        let mut stream = self.start(transport)?;
+        stream.handshake().await.map_err(|error| self.handshake_error(error))?;
+        Ok(stream)
+    }
+
+    pub(super) fn start<T: Transport>(&self, transport: T) -> Result<TlsStream<T>, TlsError> {
+        let tls = ClientConnection::new(self.config.clone(), self.name.clone())?;
+        Ok(TlsStream::new(tls, transport))
+    }
+
     /// What it means that the handshake ended with this error.
-    #[must_use]
-    pub fn handshake_error(&self, error: io::Error) -> TlsError {
+    fn handshake_error(&self, error: io::Error) -> TlsError {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::InvalidCertificate(problem)) => {
                 TlsError::Verify { name: self.name.to_str().into_owned(), problem: problem.to_string() }
@@ -110,7 +117,7 @@ impl Pem {
         TlsError::Pem { pem, problem: problem.into() }
     }
 
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.read()?).collect();
         match found {
             Ok(certificates) if certificates.is_empty() => Err(self.wrong("has no certificate in it")),
@@ -119,7 +126,7 @@ impl Pem {
         }
     }
 
-    fn key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
+    pub(super) fn key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
         let text = self.read()?;
         if text.windows(9).any(|window| window == b"ENCRYPTED") {
             return Err(self.wrong("has an encrypted key, which is not supported: decrypt it first"));

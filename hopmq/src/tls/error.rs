@@ -7,7 +7,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// The adapter was built without its feature `tls`.
+    /// This program was built without the feature `tls` of its adapter.
     #[error("TLS is not built in: it needs the feature \"tls\"")]
     NotBuilt,
     /// A file of certificates or a key cannot be read.

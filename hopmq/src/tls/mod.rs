@@ -1,11 +1,19 @@
-//! TLS: what a user asks of it, what can go wrong, and what adapters make of it.
+//! TLS in any transport: what a user asks of it, what can go wrong, and how it is spoken.
 
+#[cfg(not(feature = "tls"))]
+mod absent;
 #[cfg(feature = "tls")]
 mod client;
 mod error;
 mod options;
-
 #[cfg(feature = "tls")]
-pub use client::TlsClient;
+mod server;
+#[cfg(feature = "tls")]
+mod stream;
+
 pub use error::TlsError;
 pub use options::{Pem, ServerName, TlsOptions};
+#[cfg(feature = "tls")]
+pub use server::TlsListener;
+#[cfg(feature = "tls")]
+pub use stream::TlsStream;
