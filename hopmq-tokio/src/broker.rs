@@ -4,6 +4,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use hopmq::{BrokerConfig, CloseReason, Config, Connection};
+#[cfg(feature = "tls")]
+use hopmq::{Pem, TlsListener};
 use tokio::net::{TcpListener, ToSocketAddrs};
 
 use crate::runtime::Tokio;
@@ -30,6 +32,7 @@ const PORT_ATTEMPTS: usize = 16;
 pub struct Broker {
     broker: hopmq::Broker<Tokio>,
     address: Option<SocketAddr>,
+    scheme: &'static str,
 }
 
 impl Broker {
@@ -76,6 +79,28 @@ impl Broker {
         Ok(broker)
     }
 
+    /// A broker that listens on `address` and speaks TLS there: it shows `certificates`, its own first, which belong to
+    /// `key`. Port 0 is a free one. Whoever connects must be told whom to trust, by [`TlsOptions::ca`](hopmq::TlsOptions::ca).
+    ///
+    /// # Errors
+    ///
+    /// When it cannot listen there, or the certificates are not usable.
+    #[cfg(feature = "tls")]
+    pub async fn bind_tls(
+        address: impl ToSocketAddrs,
+        config: BrokerConfig,
+        certificates: &Pem,
+        key: &Pem,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let mut broker = Self::in_memory(config);
+        broker.address = Some(listener.local_addr()?);
+        broker.scheme = "amqps";
+        let listener = TlsListener::new(TcpAcceptor(listener), certificates, key);
+        broker.serve(listener.map_err(io::Error::other)?);
+        Ok(broker)
+    }
+
     /// A broker that listens nowhere, for connections [in memory](Broker::connect).
     ///
     /// # Panics
@@ -83,7 +108,7 @@ impl Broker {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn in_memory(config: BrokerConfig) -> Self {
-        Self { broker: hopmq::Broker::new(Tokio::current(), config), address: None }
+        Self { broker: hopmq::Broker::new(Tokio::current(), config), address: None, scheme: "amqp" }
     }
 
     /// Opens a connection in memory, as user guest.
@@ -104,7 +129,8 @@ impl Broker {
     /// The URI to [`connect`](crate::connect) to; without a host when it listens nowhere.
     #[must_use]
     pub fn uri(&self) -> String {
-        self.address.map_or_else(|| "amqp:".to_owned(), |address| format!("amqp://{address}"))
+        let scheme = self.scheme;
+        self.address.map_or_else(|| format!("{scheme}:"), |address| format!("{scheme}://{address}"))
     }
 }
 
