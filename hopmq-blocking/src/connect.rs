@@ -26,8 +26,8 @@ pub fn connect(uri: &str) -> Result<(Connection, Io), ConnectError> {
 ///
 /// # Errors
 ///
-/// When there is no connection within `connect_timeout`, which covers TCP and the AMQP handshake. How long it takes to
-/// look up a name is the system's business.
+/// When there is no connection within `connect_timeout`, which covers TCP, TLS and the AMQP handshake. How long it takes
+/// to look up a name is the system's business.
 pub fn connect_with(options: ConnectOptions) -> Result<(Connection, Io), ConnectError> {
     let endpoint = options.endpoints().into_iter().next();
     let failed = |error| ConnectError::Dial {

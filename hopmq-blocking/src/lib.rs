@@ -35,7 +35,7 @@
 //! deadlines neither: run it as soon as you have it, and never wait on its own thread. Once it is dropped, everything
 //! ends with [`Lost::Transport`].
 //!
-//! Not there yet: TLS.
+//! TLS is as in the other adapters: `amqps://`, and [`ConnectOptions::tls`]; feature `tls`, on by default.
 
 #![deny(missing_docs)]
 

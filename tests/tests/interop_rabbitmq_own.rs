@@ -106,7 +106,23 @@ fn what_a_node_must_be_set_up_for() {
         };
         timeout(4 * PATIENCE, checks).await.expect("it hangs");
     });
-    programs::assert_quickstart(Some(&setup.uri("localhost", "")), "RabbitMQ ");
+    programs_speak_tls(&setup);
+}
+
+fn programs_speak_tls(setup: &Setup) {
+    let uri = setup.uri("localhost", "");
+    programs::assert_quickstart(Some(&uri), "RabbitMQ ");
+    programs::assert_tutorials(Some(&uri));
+    programs::assert_without_runtime("hello", &uri);
+
+    let stranger = setup.node.path("stranger.pem");
+    fs::write(&stranger, Authority::new("a stranger").pem).unwrap();
+    let uri = format!("amqps://localhost:{}?cacertfile={stranger}", setup.tls_port);
+    let complaint = format!(
+        "cannot connect to localhost:{}: the certificate of localhost is not accepted: ",
+        setup.tls_port
+    );
+    programs::assert_quickstart_fails(&uri, &complaint);
 }
 
 /// Sends a large message and many small ones there and back.
@@ -142,6 +158,7 @@ async fn messages_go_through_tls(setup: &Setup) {
         let connection = connect(&uri).await.unwrap_or_else(|error| panic!("{uri}: {error}"));
         round_trip(connection).await;
     }
+    hopmq_tests::blocking::round_trip(&setup.uri("localhost", ""));
     let tls = TlsOptions::new().danger_accept_invalid_certificates().server_name(ServerName::NotSent);
     round_trip(connect_with(setup.options(tls)).await.unwrap()).await;
 }
@@ -205,7 +222,8 @@ async fn certificates_that_cannot_be_read_are_named(setup: &Setup) {
     let tls = setup.trusting().identity(certificate, text(&other.key));
     let error = tls_error(connect_with(setup.options(tls)).await.unwrap_err());
     assert!(matches!(error, TlsError::Config(_)), "a key of another certificate: {error:?}");
-    let error = tls_error(connect_with(setup.options(TlsOptions::new()).host("no name")).await.unwrap_err());
+    let no_name = TlsOptions::new().server_name(ServerName::Name("no name".to_owned()));
+    let error = tls_error(connect_with(setup.options(no_name)).await.unwrap_err());
     assert!(matches!(&error, TlsError::ServerName(name) if name == "no name"), "{error:?}");
 }
 
