@@ -51,7 +51,7 @@ fn has(list: Listed, noun: &str, name: &str) -> bool {
 fn servers_of(file: &str) -> &'static [usize] {
     match file {
         "interop_rabbitmq_own" => &[0],
-        "blocking" | "credentials" | "interop_embedded" => &[2],
+        "blocking" | "credentials" | "interop_embedded" | "tls" => &[2],
         "judges" => EVERYWHERE, // its bodies are tests of the interop programs too
         _ => SCRIPTED,
     }
