@@ -66,12 +66,13 @@ impl Channel {
     /// # Errors
     ///
     /// When it could not begin: there is no such queue, for example.
-    pub fn serve<F, R, E>(
+    pub fn serve<H, F, R, E>(
         &self,
         queue: &str,
-        handler: impl FnMut(Received) -> F,
-    ) -> impl Future<Output = Result<ConsumerEnd, Error>>
+        handler: H,
+    ) -> impl Future<Output = Result<ConsumerEnd, Error>> + use<H, F, R, E>
     where
+        H: FnMut(Received) -> F,
         F: Future<Output = Result<R, E>>,
         R: Into<Response>,
     {
