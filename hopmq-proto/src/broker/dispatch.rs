@@ -63,11 +63,8 @@ impl Broker {
             Method::BasicGet(get) => self.on_get(at, &get),
             Method::BasicReject(reject) => self.on_reject(at, &reject),
             Method::BasicNack(nack) => self.on_nack(at, &nack),
-            Method::BasicRecover(recover) => {
-                self.on_recover(at, recover.requeue)?;
-                unless(false, basic::RecoverOk {})
-            }
-            Method::BasicRecoverAsync(recover) => self.on_recover(at, recover.requeue).map(|()| None),
+            Method::BasicRecover(recover) => self.on_recover(at, recover.requeue, Some(basic::RecoverOk {})),
+            Method::BasicRecoverAsync(recover) => self.on_recover(at, recover.requeue, None),
             Method::ConfirmSelect(select) => self.on_confirm_select(at, &select),
             Method::TxSelect(_) | Method::TxCommit(_) | Method::TxRollback(_) => {
                 Err(Fault::not_implemented(format!("{} is not implemented", method.name())))

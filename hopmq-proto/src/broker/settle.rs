@@ -35,11 +35,15 @@ impl Broker {
         self.settle(at, nack.delivery_tag, nack.multiple, Outcome::of_refusal(nack.requeue)).map(|()| None)
     }
 
-    pub(super) fn on_recover(&mut self, at: At, requeue: bool) -> Result<(), Fault> {
+    /// The answer goes before what is delivered again: a client tells by it which deliveries are old.
+    pub(super) fn on_recover(&mut self, at: At, requeue: bool, answer: Option<basic::RecoverOk>) -> Reply {
         if !requeue {
             return Err(Fault::not_implemented("requeue=false"));
         }
-        self.settle(at, 0, true, Outcome::Requeue)
+        if let (Some(answer), Some(link)) = (answer, self.links.get_mut(at.connection)) {
+            link.send(at.channel, &answer.into());
+        }
+        self.settle(at, 0, true, Outcome::Requeue).map(|()| None)
     }
 
     fn settle(&mut self, at: At, tag: u64, multiple: bool, outcome: Outcome) -> Result<(), Fault> {
