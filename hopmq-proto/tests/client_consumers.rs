@@ -191,6 +191,42 @@ fn trap_29_what_a_multiple_has_settled_is_not_settled_again() {
     }
 }
 
+/// The answer to a recover parts what was delivered before from what is delivered again.
+#[test]
+fn trap_29_what_a_recover_has_put_back_is_not_settled_again() {
+    let (mut client, id, mut ids) = delivered(2);
+    let recover = client.engine.call(id, basic::Recover { requeue: true }, client.now).unwrap();
+    client.sent();
+    client.say_content(1, deliver("c", 3), &Properties::new(), b"sent before");
+    ids.push(client.delivery().1.id.unwrap());
+    client.say_content(1, deliver("c", 4), &Properties::new(), b"sent before, too");
+    let (_, nobodys) = client.delivery();
+    client.engine.requeue(nobodys, client.now);
+    assert_eq!(settle(&mut client, ids.remove(0), ACK), Err(SettleError::AlreadySettled));
+    client.engine.abandon(id, recover); // it is answered all the same
+    client.say(1, basic::RecoverOk {});
+    for old in ids {
+        assert_eq!(settle(&mut client, old, ACK_ALL), Err(SettleError::AlreadySettled));
+    }
+    assert!(client.is_quiet(), "an ack would be 406, and the channel's end");
+    client.say_content(1, deliver("c", 5), &Properties::new(), b"again");
+    let (_, again) = client.delivery();
+    assert_eq!(settle(&mut client, again.id.unwrap(), ACK), Ok(()));
+}
+
+#[test]
+fn trap_29_what_comes_for_nobody_before_a_recover_is_answered_is_put_back_by_it() {
+    let (mut client, id, _) = delivered(1);
+    client.engine.give_back(Reply::Consumer { channel: id, consumer_tag: tag("c") }, client.now);
+    let _ = client.engine.call(id, basic::Recover { requeue: true }, client.now).unwrap();
+    client.sent();
+    client.say_content(1, deliver("c", 2), &Properties::new(), b"for nobody");
+    assert_eq!(client.sent(), []);
+    client.say(1, basic::CancelOk { consumer_tag: tag("c") });
+    client.say(1, basic::RecoverOk {});
+    assert_eq!(client.sent(), []);
+}
+
 #[test]
 fn trap_29_tag_0_is_never_settled() {
     let (mut client, _, _) = delivered(1);

@@ -56,8 +56,8 @@ impl Delivery {
     ///
     /// # Errors
     ///
-    /// When the channel has ended, so that the message is back in its queue, or a later delivery was settled with
-    /// [`ack_all`](Delivery::ack_all).
+    /// When the channel has ended or was [recovered](super::Channel::recover), so that the message is back in its queue,
+    /// or a later delivery was settled with [`ack_all`](Delivery::ack_all).
     pub fn ack(self) -> Result<(), SettleError> {
         self.settle(Settle::Ack { multiple: false })
     }

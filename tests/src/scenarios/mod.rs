@@ -109,7 +109,7 @@ macro_rules! with_scenarios {
         routing: alternate_exchange, default_exchange, direct, each_queue_once, exchange_cycle,
             exchange_to_exchange, fanout, headers_all, headers_any, headers_with_x, topic, unknown_match;
         settle: ack, ack_all, cancel_keeps_unacked, channel_close_requeues_in_order, connection_loss_requeues,
-            nack_all, recover, reject, requeue_in_position;
+            nack_all, recover, recover_ok_comes_before_what_is_delivered_again, reject, requeue_in_position;
         versions: mechanisms, message_size, protocol_header, unknown_exchange_type;
         violations: ack_of_another_channel, ack_twice, ack_zero, ack_zero_multiple_of_nothing, bad_frame_end,
             body_without_header, trap_33_flow_is_not_implemented, header_without_method,
@@ -130,7 +130,7 @@ macro_rules! with_rabbitmq_scenarios {
         floats: must_be_finite;
         limits: bytes, drop_head, queue_expiry, reject_publish, reject_publish_dead_letters;
         priorities: of_consumers, of_messages, single_active_consumer;
-        quorum: at_least_once, delivery_limit;
+        quorum: at_least_once, delivery_limit, recover;
         transactions: commit, rollback, acknowledgements_are_part_of_it, trap_37_pipelined, trap_28_not_with_confirms,
             dropping_rolls_back, at_every_poll;
         streams: every_offset, filters, need_a_prefetch, retention;

@@ -1,6 +1,6 @@
 //! Quorum queues.
 
-use hopmq_tokio::{DeadLetterStrategy, FieldValue, Overflow};
+use hopmq_tokio::{DeadLetterStrategy, FieldValue, Overflow, SettleError};
 
 use super::{Server, eventually, publish_each, ready};
 
@@ -40,4 +40,22 @@ pub async fn at_least_once(server: &Server) {
     for queue in [name, dead] {
         channel.delete_queue(&queue).await.unwrap();
     }
+}
+
+/// As of other queues, the answer to a recover comes before what is delivered again.
+pub async fn recover(server: &Server) {
+    let channel = server.channel().await;
+    let queue = server.name("queue");
+    channel.declare_queue(&queue).quorum().await.unwrap();
+    publish_each(&channel, &queue, ["again"]).await;
+    let mut consumer = channel.consume(&queue).await.unwrap();
+    let old = consumer.next().await.unwrap();
+    channel.recover().await.unwrap();
+    let again = consumer.next().await.unwrap();
+    assert!(again.redelivered());
+    assert_eq!(old.ack(), Err(SettleError::AlreadySettled));
+    again.ack().unwrap();
+    consumer.cancel().await.unwrap();
+    assert_eq!(ready(&channel, &queue).await, 0);
+    channel.delete_queue(&queue).await.unwrap();
 }

@@ -1,6 +1,7 @@
 //! ack, nack, reject, recover, and what comes back.
 
-use hopmq_tokio::{Channel, Consumer, Delivery};
+use hopmq_proto::amqp::{Method, basic};
+use hopmq_tokio::{Channel, Consumer, Delivery, SettleError};
 
 use super::{Server, drain, eventually, publish_each, ready};
 
@@ -82,7 +83,27 @@ pub async fn recover(server: &Server) {
         assert_eq!(again.tag(), Some(n + 3), "a new delivery has a new tag");
         again.ack().unwrap();
     }
-    drop(deliveries);
+    for old in deliveries {
+        assert_eq!(old.ack(), Err(SettleError::AlreadySettled)); // 406, if it were sent (trap 29)
+    }
+    channel.recover().await.expect("the channel lives on");
+}
+
+/// What is delivered again has been sent after the answer, so that the answer tells old deliveries from new.
+pub async fn recover_ok_comes_before_what_is_delivered_again(server: &Server) {
+    let mut raw = server.raw_channel().await;
+    let queue = raw.declare_queue(1).await;
+    let publish = basic::Publish { routing_key: queue.clone(), ..basic::Publish::default() };
+    raw.publish(1, publish, b"again").await;
+    let consume = basic::Consume { queue, ..basic::Consume::default() };
+    assert!(matches!(raw.call(1, consume).await, Method::BasicConsumeOk(_)));
+    for redelivered in [false, true, true] {
+        let (_, method) = raw.method().await;
+        let Method::BasicDeliver(deliver) = method else { panic!("{method:?}") };
+        assert_eq!(deliver.redelivered, redelivered);
+        raw.body().await;
+        assert_eq!(raw.call(1, basic::Recover { requeue: true }).await, basic::RecoverOk {}.into());
+    }
 }
 
 pub async fn cancel_keeps_unacked(server: &Server) {
@@ -120,10 +141,8 @@ pub async fn connection_loss_requeues(server: &Server) {
     watcher.declare_queue(&queue).durable().await.unwrap();
     publish_each(&watcher, &queue, ["1", "2", "3"]).await;
     let mut raw = server.raw_channel().await;
-    let consume = hopmq_proto::amqp::basic::Consume {
-        queue: hopmq_tokio::ShortStr::try_from(&queue).unwrap(),
-        ..Default::default()
-    };
+    let consume =
+        basic::Consume { queue: hopmq_tokio::ShortStr::try_from(&queue).unwrap(), ..Default::default() };
     raw.call(1, consume).await;
     for _ in 0..3 {
         raw.method().await;

@@ -50,7 +50,14 @@ pub(super) struct Channel {
     pub(super) fresh: bool,
     /// The tag of the last delivery that came.
     last_tag: u64,
+    /// Recovers that are waited for: until they are answered, nothing can be settled.
+    recovering: u32,
+    /// A recover is waited for no more: nobody knows when it is answered.
+    may_recover: bool,
 }
+
+/// What is answered by `basic.recover-ok`.
+const RECOVER: &What = &What::Call((60, 111));
 
 #[derive(Debug)]
 pub(super) struct Consumer {
@@ -63,7 +70,7 @@ pub(super) struct Consumer {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) id: DeliveryId,
-    /// A later one has been settled with `multiple`.
+    /// A later one has been settled with `multiple`, or all have been recovered.
     pub(super) covered: bool,
 }
 
@@ -75,7 +82,7 @@ pub(super) struct Owed {
     due: Instant,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
     OpenChannel,
     CloseChannel,
@@ -120,6 +127,9 @@ impl Client {
             What::CloseConnection => self.config.close_timeout,
             _ => self.config.call_timeout,
         };
+        if let (RECOVER, Some(channel)) = (&what, channel.and_then(|id| self.channels.get_mut(&id))) {
+            channel.recovering += 1;
+        }
         let due = now + timeout;
         let known = self.owed.insert(token, Owed { what, channel, due });
         assert!(known.is_none(), "{token:?} is given twice");
@@ -135,7 +145,28 @@ impl Client {
 
     /// The caller of this token has gone.
     pub(super) fn forget(&mut self, token: Token) {
-        self.resolve(token);
+        let owed = self.resolve(token);
+        self.on_unanswered(&owed);
+    }
+
+    fn on_unanswered(&mut self, owed: &Owed) {
+        if let (RECOVER, Some(channel)) = (&owed.what, owed.channel.and_then(|id| self.channels.get_mut(&id)))
+        {
+            channel.recovering -= 1;
+            channel.may_recover = true;
+        }
+    }
+
+    /// What the engine said to a settlement.
+    pub(super) fn check_settled(&self, channel: ChannelId, tag: u64, covered: bool, settled: bool) {
+        let channel = self.channels.get(&channel);
+        let recovering = channel.is_some_and(|channel| channel.recovering > 0);
+        if settled {
+            assert!(!covered && !recovering, "delivery {tag} is settled twice");
+        } else {
+            let may_recover = channel.is_some_and(|channel| channel.may_recover);
+            assert!(covered || recovering || may_recover, "delivery {tag} is not settled");
+        }
     }
 
     /// The calls that wait for an answer on a channel.
@@ -161,7 +192,16 @@ impl Client {
         let number = id.number();
         let incarnation = *self.incarnations.entry(number).and_modify(|last| *last += 1).or_insert(0);
         let at = ChannelAt { link: self.link, number, incarnation };
-        self.channels.insert(id, Channel { at, open: false, confirms: false, fresh: true, last_tag: 0 });
+        let channel = Channel {
+            at,
+            open: false,
+            confirms: false,
+            fresh: true,
+            last_tag: 0,
+            recovering: 0,
+            may_recover: false,
+        };
+        self.channels.insert(id, channel);
     }
 
     pub(super) fn open_channels(&self) -> Vec<ChannelId> {
@@ -224,6 +264,7 @@ impl Client {
     }
 
     fn on_failure(&mut self, owed: &Owed, error: &CallError, now: Instant) {
+        self.on_unanswered(owed);
         match error {
             CallError::TimedOut => {
                 self.tally.timeouts += 1;
@@ -288,13 +329,25 @@ impl Client {
             }
             (What::Call(answer), Reply::Method(method)) => {
                 assert_eq!(method.id(), *answer, "the answer to {owed:?}");
-                if let (Method::BasicCancelOk(ok), Some(id)) = (*method, owed.channel) {
-                    let same = |c: &Consumer| c.channel == id && c.tag.as_ref() == Some(&ok.consumer_tag);
-                    assert!(!self.consumers.values().any(same), "its end comes first");
+                match (*method, owed.channel) {
+                    (Method::BasicCancelOk(ok), Some(id)) => {
+                        let same = |c: &Consumer| c.channel == id && c.tag.as_ref() == Some(&ok.consumer_tag);
+                        assert!(!self.consumers.values().any(same), "its end comes first");
+                    }
+                    (Method::BasicRecoverOk(_), Some(id)) => self.on_recovered(id),
+                    _ => {}
                 }
             }
             (_, reply) => panic!("{reply:?} answers {owed:?}"),
         }
+    }
+
+    /// Everything that has come on a channel is back in its queue.
+    fn on_recovered(&mut self, id: ChannelId) {
+        if let Some(channel) = self.channels.get_mut(&id) {
+            channel.recovering -= 1;
+        }
+        self.held.iter_mut().filter(|held| held.id.channel() == id).for_each(|held| held.covered = true);
     }
 
     fn on_delivery(&mut self, consumer: Token, delivery: Delivery, model: &Model, ledger: &Ledger) {

@@ -4,7 +4,7 @@ use hopmq_proto::Instant;
 use hopmq_proto::amqp::{FieldTable, Method, Publish, ShortStr, basic, confirm, exchange, queue};
 use hopmq_proto::client::{ChannelId, CommandError, PublishError, Settle, SettleError, Token};
 
-use super::client::{Client, What};
+use super::client::{Client, Held, What};
 use super::ledger::Ledger;
 use super::model::Model;
 use super::rng::Rng;
@@ -367,16 +367,16 @@ pub(super) fn settle_all(client: &mut Client, rng: &mut Rng, now: Instant) {
 }
 
 fn settle_at(client: &mut Client, at: usize, how: Settle, now: Instant) {
-    let held = client.held.swap_remove(at);
-    let (channel, tag) = (held.id.channel(), held.id.tag());
+    let Held { id, covered } = client.held.swap_remove(at);
+    let (channel, tag) = (id.channel(), id.tag());
     let multiple = matches!(how, Settle::Ack { multiple: true } | Settle::Nack { multiple: true, .. });
-    match client.engine.settle(held.id, how, now) {
+    match client.engine.settle(id, how, now) {
         Ok(()) => {
-            assert!(!held.covered, "delivery {tag} is settled twice");
+            client.check_settled(channel, tag, covered, true);
             let below = client.held.iter_mut().filter(|h| h.id.channel() == channel && h.id.tag() <= tag);
             below.for_each(|held| held.covered |= multiple);
         }
-        Err(SettleError::AlreadySettled) => assert!(held.covered, "delivery {tag} is not settled"),
+        Err(SettleError::AlreadySettled) => client.check_settled(channel, tag, covered, false),
         Err(SettleError::Closed(_) | SettleError::Stale) => {}
         Err(error) => panic!("{error}"),
     }

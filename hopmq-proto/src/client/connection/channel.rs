@@ -10,6 +10,7 @@ use super::core::{Core, MAX_ANSWERS, Timer};
 use super::held::Held;
 use super::last_queue::LastQueue;
 use super::publishing::Publishing;
+use super::settled::Settled;
 use super::{CommandError, PublishError, Settle, SettleError};
 use crate::Instant;
 use crate::amqp::{
@@ -31,8 +32,7 @@ pub(super) struct Channel {
     consumers: Consumers,
     last_queue: LastQueue,
     assembler: Assembler,
-    /// Deliveries up to here have been settled by a `multiple`.
-    settled: u64,
+    settled: Settled,
     held: Held,
 }
 
@@ -64,7 +64,7 @@ impl Channel {
             consumers: Consumers::default(),
             last_queue: LastQueue::default(),
             assembler: Assembler::default(),
-            settled: 0,
+            settled: Settled::default(),
             held: Held::default(),
         };
         core.answer(id.number, channel::Open {}, now);
@@ -122,6 +122,7 @@ impl Channel {
         match &method {
             Method::ConfirmSelect(_) => self.publishing.start_confirms(),
             Method::QueueDeclare(declare) => self.last_queue.on_declare(declare, Some(token)),
+            Method::BasicRecover(_) => self.settled.on_recover(),
             Method::TxCommit(_) => {
                 self.held.on_commit();
                 self.publishing.set_committing(true);
@@ -200,7 +201,7 @@ impl Channel {
         if let Err(CommandError::Closed(reason)) = self.check_open() {
             return Err(SettleError::Closed(reason));
         }
-        if delivery_tag <= self.settled {
+        if self.settled.has(delivery_tag) {
             return Err(SettleError::AlreadySettled);
         }
         match settle {
@@ -220,7 +221,7 @@ impl Channel {
             }
         }
         if let Settle::Ack { multiple: true } | Settle::Nack { multiple: true, .. } = settle {
-            self.settled = delivery_tag;
+            self.settled.on_multiple(delivery_tag);
         }
         Ok(())
     }
@@ -393,6 +394,7 @@ impl Channel {
     }
 
     fn on_deliver(&mut self, deliver: &Deliver<'_>) {
+        self.settled.on_delivery(deliver.delivery_tag);
         let consumer = self.consumers.find(deliver.consumer_tag);
         let origin = Origin::Deliver {
             consumer: consumer.and_then(|consumer| consumer.token),
@@ -408,6 +410,7 @@ impl Channel {
             && self.calls.awaits_message()
         {
             let (tag, redelivered, message_count) = (ok.delivery_tag, ok.redelivered, ok.message_count);
+            self.settled.on_delivery(tag);
             let origin = Origin::Get { tag, redelivered, message_count };
             self.assembler.start(origin, ok.exchange.as_bytes(), ok.routing_key.as_bytes());
             return Ok(()); // the call waits on for the content
@@ -450,6 +453,10 @@ impl Channel {
                 core.release(&self.held.on_commit_ok(), now);
                 self.publishing.set_committing(self.held.is_committing());
                 self.publishing.make_writable(core);
+                Reply::Method(Box::new(ok.into()))
+            }
+            (_, Method::BasicRecoverOk(ok)) => {
+                self.settled.on_recover_ok();
                 Reply::Method(Box::new(ok.into()))
             }
             (_, method) => Reply::Method(Box::new(method)),
@@ -579,7 +586,7 @@ impl Channel {
         message: &Message,
         now: Instant,
     ) -> Result<(), PeerMisbehaved> {
-        if !no_ack && !message.is_of_stream() {
+        if !no_ack && !message.is_of_stream() && !self.settled.has(delivery_tag) {
             self.send_small(core, basic::Nack { delivery_tag, multiple: false, requeue: true }, now);
             // A server that answers no commit must not make us hold back more and more for it.
             if self.held.len() > MAX_ANSWERS {

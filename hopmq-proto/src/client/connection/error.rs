@@ -69,7 +69,7 @@ pub enum SettleError {
     /// The channel that it came on has ended long ago.
     #[error("the delivery's channel has ended")]
     Stale,
-    /// A later delivery was settled with `multiple`, and this one with it.
+    /// A later delivery was settled with `multiple`, and this one with it; or a recover has put it back into its queue.
     #[error("the delivery is already settled")]
     AlreadySettled,
 }

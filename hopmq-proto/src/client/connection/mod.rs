@@ -15,6 +15,7 @@ mod last_queue;
 mod open;
 mod publishing;
 mod returns;
+mod settled;
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -241,7 +242,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// When its channel has ended, or a later `multiple` has settled it. Nothing has been sent then.
+    /// When its channel has ended, or a later `multiple` or a recover has settled it. Nothing has been sent then.
     #[allow(clippy::needless_pass_by_value)] // a delivery is settled once
     pub fn settle(&mut self, id: DeliveryId, settle: Settle, now: Instant) -> Result<(), SettleError> {
         let stale = |error| match error {
