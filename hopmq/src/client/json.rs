@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::delivery::Delivery;
+use super::handle::Received;
 use super::publish::Publish;
 use super::publisher::Publisher;
+use super::rpc::{RpcCall, RpcClient};
+use super::serve::Response;
 
 /// RFC 8259.
 const CONTENT_TYPE: ShortStr = ShortStr::from_static("application/json");
@@ -60,8 +63,72 @@ impl Publisher {
         routing_key: &'a str,
         value: &T,
     ) -> Result<Publish<'a>, PayloadError> {
-        let body = serde_json::to_vec(value).map_err(PayloadError::Encode)?;
-        Ok(self.publish(routing_key, body).properties(&JSON))
+        Ok(self.publish(routing_key, encode(value)?).properties(&JSON))
+    }
+}
+
+fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, PayloadError> {
+    serde_json::to_vec(value).map_err(PayloadError::Encode)
+}
+
+impl RpcClient {
+    /// Calls with a value as JSON: as [`call`](RpcClient::call) does, with content type `application/json`. The value in
+    /// the reply is what [`from_json`] finds.
+    ///
+    /// ```no_run
+    /// # async fn example(client: hopmq::RpcClient) -> Result<(), Box<dyn std::error::Error>> {
+    /// let reply = client.call_json("sum", &[19, 23])?.await?;
+    /// let sum: u64 = hopmq::from_json(&reply)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::Encode`] when the value cannot be JSON.
+    pub fn call_json<'a, T: Serialize + ?Sized>(
+        &'a self,
+        queue: &'a str,
+        value: &T,
+    ) -> Result<RpcCall<'a>, PayloadError> {
+        Ok(self.call(queue, encode(value)?).properties(json_alone()))
+    }
+}
+
+impl Response {
+    /// A value as JSON, with content type `application/json`.
+    ///
+    /// ```no_run
+    /// # async fn example(channel: hopmq::Channel) -> Result<(), hopmq::Error> {
+    /// use hopmq::{Received, Response};
+    ///
+    /// let sum = async |request: Received| Response::json(&request.json::<Vec<u64>>()?.iter().sum::<u64>());
+    /// channel.serve("sum", sum).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::Encode`] when the value cannot be JSON.
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
+        Ok(Self::new(encode(value)?, json_alone()))
+    }
+}
+
+/// What is no more persistent than what it belongs to.
+fn json_alone() -> Properties {
+    Properties { content_type: Some(CONTENT_TYPE), ..Properties::new() }
+}
+
+impl Received {
+    /// The value in a JSON body, as [`Delivery::json`] gives it.
+    ///
+    /// # Errors
+    ///
+    /// When the content type is another, or the body is not JSON of this type.
+    pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, PayloadError> {
+        from_json(self)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hopmq_tokio::{PayloadError, Properties, json_properties};
+use hopmq_tokio::{ConsumerEnd, PayloadError, Properties, Received, Response, from_json, json_properties};
 
 use super::Server;
 
@@ -21,6 +21,25 @@ pub async fn round_trip(server: &Server) {
     got.into_delivery().ack().unwrap();
     let keys = BTreeMap::from([(vec![1], 2)]);
     assert!(matches!(publisher.publish_json(queue.name(), &keys), Err(PayloadError::Encode(_))));
+}
+
+pub async fn of_calls(server: &Server) {
+    let (queue, channel) = (server.name("sum"), server.channel().await);
+    channel.declare_queue(&queue).durable().await.unwrap();
+    let sum = async |request: Received| {
+        assert_eq!(request.properties().unwrap().content_type.unwrap(), "application/json");
+        Response::json(&request.json::<Vec<u64>>()?.iter().sum::<u64>())
+    };
+    let serving = tokio::spawn(channel.serve(&queue, sum));
+    let client = server.channel().await.rpc_client().await.unwrap();
+    let reply = client.call_json(&queue, &[19, 23]).unwrap().await.unwrap();
+    assert_eq!(reply.properties().unwrap().content_type.unwrap(), "application/json");
+    assert_eq!(from_json::<u64>(&reply).unwrap(), 42);
+    let keys = BTreeMap::from([(vec![1], 2)]);
+    assert!(matches!(client.call_json(&queue, &keys), Err(PayloadError::Encode(_))));
+    assert!(matches!(Response::json(&keys), Err(PayloadError::Encode(_))));
+    channel.delete_queue(&queue).await.unwrap();
+    assert_eq!(serving.await.unwrap(), Ok(ConsumerEnd::Cancelled));
 }
 
 pub async fn content_type_is_checked(server: &Server) {

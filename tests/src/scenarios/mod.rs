@@ -84,7 +84,7 @@ macro_rules! with_scenarios {
         get: counts, empty, missing_queue, no_ack, redelivered, shares_tags_with_consumers, of_a_handle_without_ack;
         handlers: at_most_so_many_at_once, dropped_ones_leave_their_messages, end_with_their_channel,
             of_failures, panics_are_passed_on, settle_what_they_did, stop_when_cancelled;
-        json: round_trip, content_type_is_checked;
+        json: round_trip, of_calls, content_type_is_checked;
         locks: trap_40_a_durable_exclusive_queue_goes_with_its_connection,
             trap_40_an_exclusive_queue_is_locked_while_its_old_connection_dies;
         no_wait: of_exchanges, of_queues, refused;
