@@ -14,7 +14,7 @@ use super::queue::{Declared, Queue};
 use super::reply_to::is_reply_to;
 use super::session::At;
 
-/// RabbitMQ takes line breaks out of names.
+/// RabbitMQ takes line breaks out of names that are declared, bound or deleted, and leaves them where a queue is read.
 pub(super) fn clean(name: &ShortStr) -> ShortStr {
     if !name.as_bytes().iter().any(|octet| matches!(octet, b'\r' | b'\n')) {
         return name.clone();
@@ -40,7 +40,7 @@ impl Broker {
             }
             last
         } else {
-            clean(name)
+            name.clone()
         };
         let vhost = self.vhost_of(at);
         let found = self.find_queue(vhost, &name).filter(|_| !is_reply_to(name.as_bytes()));
@@ -153,7 +153,7 @@ impl Broker {
         key: &ShortStr,
     ) -> Result<(ExchangeId, Destination, ShortStr), Fault> {
         let vhost = self.vhost_of(at);
-        let exchange = clean(exchange);
+        let (queue, exchange) = (&clean(queue), clean(exchange));
         if exchange.is_empty() {
             // RabbitMQ looks at an empty queue name first.
             if queue.is_empty() {
@@ -182,7 +182,7 @@ impl Broker {
     }
 
     pub(super) fn on_queue_delete(&mut self, at: At, delete: &queue::Delete) -> Reply {
-        let id = match self.own_queue(at, &delete.queue) {
+        let id = match self.own_queue(at, &clean(&delete.queue)) {
             Ok(id) => id,
             Err(fault)
                 if fault.code == crate::amqp::ReplyCode::NOT_FOUND && !fault.text.starts_with("no prev") =>

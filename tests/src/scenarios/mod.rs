@@ -96,7 +96,7 @@ macro_rules! with_scenarios {
         queues: auto_delete, auto_delete_waits_for_a_first_consumer, count, delete_if_empty, delete_if_unused,
             delete_missing, delete_unbinds, delete_with_unacked, exclusive, exclusive_goes_with_its_connection,
             inequivalent, inequivalent_arguments, last_declared, last_declared_in_one_go, names, passive_missing, purge,
-            reserved_names, server_named;
+            reserved_names, server_named, trap_31_line_ends_are_stripped;
         reply_to: trap_38_round_trip, trap_38_addresses_differ, trap_38_needs_no_ack, trap_38_one_of_a_channel,
             trap_38_arguments_mean_nothing,
             trap_38_publish_needs_the_consumer, trap_38_passive_declare, trap_38_a_mandatory_reply_comes_back;

@@ -314,3 +314,29 @@ pub async fn delete_unbinds(server: &Server) {
     channel.declare_queue(&queue).exclusive().await.unwrap();
     assert!(!routed(&publisher, "amq.direct", &key, &Default::default()).await, "a new queue is a new queue");
 }
+
+/// Line ends are no part of a name where it is declared, bound or deleted; what reads a queue must be exact.
+pub async fn trap_31_line_ends_are_stripped(server: &Server) {
+    let connection = server.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    let name = server.name("queue");
+    let broken = format!("\r\n{name}\n");
+    let queue = channel.declare_queue(&broken).exclusive().await.unwrap();
+    assert_eq!(queue.name(), name);
+    channel.bind_queue(&broken, "amq.direct\n", &name).await.unwrap();
+    let publisher = channel.publisher().await.unwrap();
+    assert!(routed(&publisher, "amq.direct", &name, &Default::default()).await);
+
+    let text = format!("NOT_FOUND - no queue '{broken}' in vhost '/'");
+    let fresh = async || connection.open_channel().await.unwrap();
+    let other = fresh().await;
+    closes_channel(&other, other.get(&broken), 404, &text).await;
+    let other = fresh().await;
+    closes_channel(&other, other.consume(&broken), 404, &text).await;
+    let other = fresh().await;
+    closes_channel(&other, other.purge_queue(&broken), 404, &text).await;
+
+    channel.unbind_queue(&broken, "\ramq.direct", &name, FieldTable::new()).await.unwrap();
+    assert!(!routed(&publisher, "amq.direct", &name, &Default::default()).await);
+    assert_eq!(channel.delete_queue(&broken).await.unwrap(), 1);
+}
