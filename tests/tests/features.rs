@@ -6,22 +6,14 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hopmq_tests::scenarios::boxed::Scenario;
+use hopmq_tests::scenarios::{RABBITMQ_SCENARIOS, SCENARIOS};
+
 /// Where a test can run, in the order of the page.
 const SERVERS: [&str; 4] = ["3.10", "4", "embedded", "scripted"];
 const RABBITMQ: &[usize] = &[0, 1];
 const EVERYWHERE: &[usize] = &[0, 1, 2];
 const SCRIPTED: &[usize] = &[3];
-
-type Listed = &'static [(&'static str, &'static [&'static str])];
-
-macro_rules! listed {
-    ($list:ident $($noun:ident: $($name:ident),*;)*) => {
-        const $list: Listed = &[$((stringify!($noun), &[$(stringify!($name)),*]),)*];
-    };
-}
-
-hopmq_tests::with_scenarios! { listed, SCENARIOS }
-hopmq_tests::with_rabbitmq_scenarios! { listed, RABBITMQ_SCENARIOS }
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -43,8 +35,8 @@ fn quoted(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
 
-fn has(list: Listed, noun: &str, name: &str) -> bool {
-    list.iter().any(|(listed, names)| *listed == noun && names.contains(&name))
+fn has(scenarios: &[(&str, Scenario)], test: &str) -> bool {
+    scenarios.iter().any(|(name, _)| *name == test)
 }
 
 /// Where a test of `tests/tests` runs.
@@ -57,14 +49,15 @@ fn servers_of(file: &str) -> &'static [usize] {
     }
 }
 
-/// Where `file::name` runs, if there is such a test.
-fn find(file: &str, name: &str) -> Option<&'static [usize]> {
-    if has(SCENARIOS, file, name) {
+/// Where a test runs, if it is there.
+fn find(test: &str) -> Option<&'static [usize]> {
+    if has(SCENARIOS, test) {
         return Some(EVERYWHERE);
     }
-    if has(RABBITMQ_SCENARIOS, file, name) {
+    if has(RABBITMQ_SCENARIOS, test) {
         return Some(RABBITMQ);
     }
+    let (file, name) = test.split_once("::")?;
     let folders = ["tests/tests", "hopmq/tests", "hopmq-proto/tests", "hopmq-proto/tests/codec"];
     let path = folders.iter().map(|folder| repository().join(folder).join(file).with_extension("rs"));
     path.filter_map(|path| fs::read_to_string(path).ok())
@@ -85,8 +78,7 @@ fn every_test_is_there_and_runs_where_it_says() {
                 servers.extend(SCRIPTED);
                 continue;
             }
-            let (file, name) = test.split_once("::").unwrap_or_else(|| panic!("{what}: {test}"));
-            servers.extend(find(file, name).unwrap_or_else(|| panic!("{what}: there is no {test}")));
+            servers.extend(find(test).unwrap_or_else(|| panic!("{what}: there is no {test}")));
         }
         let servers: Vec<_> = servers.into_iter().map(|server| SERVERS[server]).collect();
         assert!(!servers.is_empty(), "{what}: no test");
