@@ -1,6 +1,7 @@
 //! Consumers: what is delivered to whom, and how they end.
 
-use hopmq_tokio::{CloseReason, ConsumerEnd, Error};
+use hopmq_proto::amqp::basic;
+use hopmq_tokio::{CloseReason, ConsumerEnd, Error, ShortStr};
 
 use super::{Server, closes_channel, closes_connection, drain, eventually, publish_each, ready};
 
@@ -248,4 +249,12 @@ pub async fn buffered(server: &Server) {
     let _first = consumer.next().await.unwrap();
     let after = consumer.buffered();
     assert_eq!((after.messages, after.bytes), (9, before / 10 * 9));
+}
+
+/// Cancelling what is not there is fine.
+pub async fn trap_30_cancel_of_nothing(server: &Server) {
+    let mut raw = server.raw_channel().await;
+    let consumer_tag = ShortStr::from_static("nobody's");
+    let cancel = basic::Cancel { consumer_tag: consumer_tag.clone(), no_wait: false };
+    assert_eq!(raw.call(1, cancel).await, basic::CancelOk { consumer_tag }.into());
 }

@@ -34,6 +34,7 @@ pub mod exchanges;
 pub mod floats;
 pub mod get;
 pub mod handlers;
+pub mod handshakes;
 pub mod json;
 pub mod limits;
 pub mod locks;
@@ -50,6 +51,7 @@ pub mod routing;
 pub mod rpc;
 pub mod settle;
 pub mod streams;
+pub mod texts;
 pub mod transactions;
 pub mod versions;
 pub mod violations;
@@ -74,7 +76,8 @@ macro_rules! with_scenarios {
         consumers: buffered, cancel_gives_back_what_was_not_taken, cancelled_by_tag, duplicate_tag, end_when_the_queue_is_deleted,
             exclusive,
             exclusive_refused_while_others_consume, fair_dispatch, in_order, missing_queue, no_ack, of_one_channel,
-            prefetch, trap_32_prefetch_is_for_new_consumers_only, round_robin, tags, end_with_their_channel;
+            prefetch, trap_32_prefetch_is_for_new_consumers_only, round_robin, tags, end_with_their_channel,
+            trap_30_cancel_of_nothing;
         dropped: calls_in_flight, connect_at_every_poll, consume_at_every_poll, consumers,
             deliveries_wait_for_their_channel, get_at_every_poll, open_channel_at_every_poll, publishes;
         exchanges: auto_delete, bind_needs_both_ends, declare_again, default_is_protected, delete_if_unused,
@@ -84,6 +87,8 @@ macro_rules! with_scenarios {
         get: counts, empty, missing_queue, no_ack, redelivered, shares_tags_with_consumers, of_a_handle_without_ack;
         handlers: at_most_so_many_at_once, dropped_ones_leave_their_messages, end_with_their_channel,
             of_failures, panics_are_passed_on, settle_what_they_did, stop_when_cancelled;
+        handshakes: trap_3_without_the_capability_a_refused_login_just_ends, trap_6_a_client_may_only_lower_frame_max,
+            trap_9_a_client_may_only_lower_channel_max;
         json: round_trip, of_calls, content_type_is_checked;
         locks: trap_40_a_durable_exclusive_queue_goes_with_its_connection,
             trap_40_an_exclusive_queue_is_locked_while_its_old_connection_dies;
@@ -115,6 +120,7 @@ macro_rules! with_scenarios {
             body_without_header, trap_33_flow_is_not_implemented, header_without_method,
             heartbeat_on_a_channel, trap_33_immediate, method_amid_content, method_on_unopened_channel,
             no_connection_before_login, no_wait, open_twice, passive_after_close,
+            trap_8_a_frame_larger_than_agreed, trap_13_nothing_is_heard_after_a_close,
             trap_33_recover_without_requeue, return_before_ack, silence_after_channel_close, unknown_tag;
         }
     };
@@ -133,6 +139,7 @@ macro_rules! with_rabbitmq_scenarios {
         quorum: at_least_once, delivery_limit, recover;
         transactions: commit, rollback, acknowledgements_are_part_of_it, trap_37_pipelined, trap_28_not_with_confirms,
             dropping_rolls_back, at_every_poll;
+        texts: trap_25_of_a_method_are_utf_8;
         streams: every_offset, filters, need_a_prefetch, retention;
         }
     };
@@ -177,7 +184,7 @@ with_rabbitmq_scenarios! { named, RABBITMQ_SCENARIOS boxed_rabbitmq }
 
 /// Those of `scenarios` that write whole frames only, each right in itself.
 pub fn well_formed(scenarios: &[(&str, boxed::Scenario)]) -> impl Iterator<Item = boxed::Scenario> {
-    let broken = ["versions::", "violations::"];
+    let broken = ["texts::", "versions::", "violations::"];
     scenarios
         .iter()
         .filter(move |(name, _)| !broken.iter().any(|it| name.starts_with(it)))

@@ -3,13 +3,16 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 use hopmq_proto::amqp::{
-    FRAME_HEADER_LEN, FieldTable, FieldValue, FrameHead, FrameKind, LongStr, Mechanism, Method,
-    PROTOCOL_HEADER, ShortStr, basic, channel, connection, write_frame, write_method,
+    FRAME_HEADER_LEN, FieldTable, FrameHead, FrameKind, LongStr, Mechanism, Method, PROTOCOL_HEADER,
+    ShortStr, basic, channel, connection, write_frame, write_method,
 };
 use hopmq_tokio::io::Transport;
 use hopmq_tokio::{Config, Properties};
 
 const FRAME_MAX: u32 = 131_072;
+/// What raw connections agree to.
+pub(super) const TUNE_OK: connection::TuneOk =
+    connection::TuneOk { channel_max: 2047, frame_max: FRAME_MAX, heartbeat: 0 };
 
 /// One side of a connection without an engine around it, for what an engine never does.
 pub struct Raw {
@@ -168,22 +171,32 @@ impl Raw {
         assert!(matches!(start, Method::ConnectionStart(_)), "{start:?}");
     }
 
-    pub async fn log_in(&mut self, config: &Config) {
+    /// Sends a login, behind the greeting.
+    pub async fn send_login(&mut self, config: &Config, capabilities: &[&'static str]) {
         self.greet().await;
-        let capabilities = FieldTable::new().with("consumer_cancel_notify", FieldValue::Bool(true));
-        let tune = self
-            .call(
-                0,
-                connection::StartOk {
-                    client_properties: FieldTable::new().with("capabilities", capabilities),
-                    mechanism: ShortStr::from_static(Mechanism::Plain.name()),
-                    response: config.credentials.response(Mechanism::Plain).unwrap(),
-                    locale: ShortStr::from_static("en_US"),
-                },
-            )
-            .await;
+        let mut said = FieldTable::new();
+        for name in capabilities {
+            said.insert(*name, true).unwrap();
+        }
+        let start_ok = connection::StartOk {
+            client_properties: FieldTable::new().with("capabilities", said),
+            mechanism: ShortStr::from_static(Mechanism::Plain.name()),
+            response: config.credentials.response(Mechanism::Plain).unwrap(),
+            locale: ShortStr::from_static("en_US"),
+        };
+        self.send(0, start_ok).await;
+    }
+
+    /// Logs in and agrees to something, up to where a virtual host is to be opened.
+    pub async fn tune(&mut self, config: &Config, tune_ok: connection::TuneOk) {
+        self.send_login(config, &["consumer_cancel_notify"]).await;
+        let (_, tune) = self.method().await;
         assert!(matches!(tune, Method::ConnectionTune(_)), "{tune:?}");
-        self.send(0, connection::TuneOk { channel_max: 2047, frame_max: FRAME_MAX, heartbeat: 0 }).await;
+        self.send(0, tune_ok).await;
+    }
+
+    pub async fn log_in(&mut self, config: &Config) {
+        self.tune(config, TUNE_OK).await;
         let opened = self.call(0, connection::Open { virtual_host: config.virtual_host.clone() }).await;
         assert_eq!(opened, connection::OpenOk {}.into());
     }

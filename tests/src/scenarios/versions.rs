@@ -23,7 +23,8 @@ pub async fn unknown_exchange_type(server: &Server) {
     }
 }
 
-/// Trap 1: a server names the protocol that it expects, and closes. RabbitMQ 4 takes what is no AMQP for a client of AMQP 1.0, but answers an older AMQP 0-9 with what 3.10 says.
+/// Trap 1: a server names the protocol that it expects, and closes. RabbitMQ 4 takes what is no AMQP for a client of
+/// AMQP 1.0, but answers an older AMQP 0-9 with what 3.10 says.
 pub async fn protocol_header(server: &Server) {
     let amqp_1_0_with_sasl = b"AMQP\x03\x01\x00\x00";
     let to_strangers = match server.version().await {

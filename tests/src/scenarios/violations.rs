@@ -3,6 +3,7 @@
 use hopmq_proto::amqp::{FrameKind, Method, basic, channel, confirm, connection, queue};
 use hopmq_tokio::ShortStr;
 
+use super::raw::TUNE_OK;
 use super::{Raw, Server};
 
 /// A raw connection with one message delivered on channel 1 by a get, to be acked as 1.
@@ -173,6 +174,7 @@ pub async fn method_amid_content(server: &Server) {
     raw.expect_connection_close(505, text).await;
 }
 
+/// Trap 12: heartbeats belong to channel 0.
 pub async fn heartbeat_on_a_channel(server: &Server) {
     let mut raw = server.raw_channel().await;
     raw.write(&[8, 0, 1, 0, 0, 0, 0, 0xCE]).await;
@@ -201,5 +203,38 @@ pub async fn no_connection_before_login(server: &Server) {
             let Method::ConnectionClose(close) = method else { panic!("{method:?}") };
             assert_eq!(close.reply_code, 503);
         }
+    }
+}
+
+pub async fn trap_8_a_frame_larger_than_agreed(server: &Server) {
+    let mut raw = server.raw().await;
+    let config = server.config();
+    raw.tune(&config, connection::TuneOk { frame_max: 4096, ..TUNE_OK }).await;
+    raw.call(0, connection::Open { virtual_host: config.virtual_host }).await;
+    raw.open_channel(1).await;
+    raw.send_frame(FrameKind::Body, 1, &[0; 4097]).await;
+    let (_, method) = raw.method().await;
+    let Method::ConnectionClose(close) = method else { panic!("{method:?}") };
+    assert_eq!(close.reply_code, 501);
+}
+
+/// What comes after a close is not heard. Of two that cross, the client must answer the server's; RabbitMQ does not
+/// answer the other.
+pub async fn trap_13_nothing_is_heard_after_a_close(server: &Server) {
+    let close = connection::Close { reply_code: 200, ..connection::Close::default() };
+    let mut raw = server.raw_channel().await;
+    raw.send(0, close.clone()).await;
+    raw.send(1, queue::Declare { exclusive: true, ..queue::Declare::default() }).await;
+    assert_eq!(raw.method().await, (0, connection::CloseOk {}.into()));
+
+    let mut raw = server.raw_channel().await;
+    raw.send(1, channel::Open {}).await;
+    raw.send(0, close).await;
+    let (_, method) = raw.method().await;
+    let Method::ConnectionClose(close) = method else { panic!("{method:?}") };
+    assert_eq!(close.reply_code, 504);
+    raw.send(0, connection::CloseOk {}).await;
+    while let Some(frame) = raw.frame().await {
+        assert_eq!(Method::decode(&frame.payload).unwrap(), connection::CloseOk {}.into());
     }
 }
