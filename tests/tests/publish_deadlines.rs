@@ -1,16 +1,17 @@
-//! Publishes that a server keeps waiting: each ends at its deadline, and time passes as fast as nothing happens.
+//! Publishes and RPC that a server keeps waiting: each ends at its deadline, and time passes as fast as nothing happens.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
-use hopmq_proto::amqp::{Method, basic, confirm, connection};
+use hopmq_proto::amqp::{FrameKind, Method, basic, confirm, connection};
 use hopmq_tests::scenarios::{Raw, drop_after};
 use hopmq_tokio::io::Runtime;
 use hopmq_tokio::memory::pipe;
 use hopmq_tokio::{
     CallError, Channel, Config, ConfirmFailures, ConfirmsError, Connection, Properties, PublishError,
-    ShortStr, Tokio,
+    RpcError, ShortStr, Tokio,
 };
 use tokio::time::Instant;
 
@@ -174,5 +175,102 @@ fn waiting_for_all_confirms_ends_with_the_last_of_their_deadlines() {
         assert_eq!(publisher.wait_for_confirms().await, Err(ConfirmsError::Failed(lost)));
         assert_eq!(began.elapsed(), LIMIT * 10);
         publisher.wait_for_confirms().await.unwrap();
+    });
+}
+
+async fn rpc_client(server: &mut Raw) {
+    select(server).await;
+    let (_, consume) = server.method().await;
+    assert!(matches!(consume, Method::BasicConsume(_)), "{consume:?}");
+    server.send(1, basic::ConsumeOk { consumer_tag: ShortStr::from_static("replies") }).await;
+}
+
+/// Reads a request: what identifies it.
+async fn requested(server: &mut Raw, what: &[u8]) -> Properties {
+    let (_, publish) = server.method().await;
+    assert!(matches!(&publish, Method::BasicPublish(publish) if publish.mandatory), "{publish:?}");
+    let header = server.frame().await.unwrap();
+    assert_eq!(server.frame().await.unwrap().payload, what);
+    Properties::decode(&header.payload[12..]).unwrap()
+}
+
+/// Sends an empty reply.
+async fn reply(server: &mut Raw, request: &Properties) {
+    let deliver = basic::Deliver { consumer_tag: ShortStr::from_static("replies"), ..Default::default() };
+    server.send(1, deliver).await;
+    let mut header = bytes::BytesMut::from(&[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..]);
+    let properties = Properties { correlation_id: request.correlation_id.clone(), ..Properties::new() };
+    properties.encode(&mut header).unwrap();
+    server.send_frame(FrameKind::Header, 1, &header).await;
+}
+
+#[test]
+fn a_call_without_a_reply_ends_at_its_deadline() {
+    let script = async |mut server: Raw| {
+        rpc_client(&mut server).await;
+        let silent = requested(&mut server, b"silent").await;
+        ack(&mut server, 1).await;
+        requested(&mut server, b"short").await; // not even confirmed
+        let answered = requested(&mut server, b"answered").await;
+        reply(&mut server, &silent).await; // too late
+        reply(&mut server, &answered).await;
+        server.rest().await;
+    };
+    run(script, async |_, channel| {
+        let client = channel.rpc_client().timeout(LIMIT * 2).await.unwrap();
+        let began = Instant::now();
+        assert_eq!(client.call("q", "silent").await, Err(RpcError::TimedOut));
+        assert_eq!(began.elapsed(), LIMIT * 2);
+        assert_eq!(client.call("q", "short").timeout(LIMIT).await, Err(RpcError::TimedOut));
+        assert_eq!(began.elapsed(), LIMIT * 3);
+        assert_eq!(client.call("q", "answered").await.unwrap().body(), b"");
+        assert_eq!(began.elapsed(), LIMIT * 3);
+    });
+}
+
+/// The reply is what counts.
+#[test]
+fn a_call_whose_confirm_is_late_still_gets_its_reply() {
+    let script = async |mut server: Raw| {
+        rpc_client(&mut server).await;
+        let request = requested(&mut server, b"x").await;
+        tokio::time::sleep(LIMIT * 11).await; // longer than confirm_timeout
+        reply(&mut server, &request).await;
+        server.rest().await;
+    };
+    run(script, async |_, channel| {
+        let client = channel.rpc_client().timeout(LIMIT * 20).await.unwrap();
+        let began = Instant::now();
+        client.call("q", "x").await.unwrap();
+        assert_eq!(began.elapsed(), LIMIT * 11);
+    });
+}
+
+#[test]
+fn a_call_that_finds_no_room_ends_at_the_nearer_deadline() {
+    let script = async |mut server: Raw| {
+        rpc_client(&mut server).await;
+        server.send(0, connection::Blocked { reason: ShortStr::from_static("low on memory") }).await;
+        for _ in 0..2 {
+            assert!(matches!(server.method().await.1, Method::BasicQos(_)));
+            server.send(1, basic::QosOk {}).await;
+        }
+        server.send(0, connection::Unblocked {}).await;
+        let request = requested(&mut server, b"sent").await;
+        reply(&mut server, &request).await;
+        server.rest().await;
+    };
+    run(script, async |_, channel| {
+        let client = channel.rpc_client().await.unwrap();
+        channel.set_prefetch(1).await.unwrap(); // so that it has come
+        let began = Instant::now();
+        let timed_out = client.call("q", "impatient").timeout(LIMIT / 5).await;
+        assert_eq!((timed_out, began.elapsed()), (Err(RpcError::TimedOut), LIMIT / 5));
+        let began = Instant::now();
+        let no_room = RpcError::Request(PublishError::TimedOut { body: "patient".into() });
+        assert_eq!((client.call("q", "patient").await, began.elapsed()), (Err(no_room), LIMIT));
+        let (reply, qos) = tokio::join!(client.call("q", "sent").into_future(), channel.set_prefetch(1));
+        qos.unwrap();
+        assert_eq!(reply.unwrap().body(), b"");
     });
 }
