@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hopmq_proto::amqp::{
-    FieldTable, LongStr, Method, Properties, Publish, ShortStr, basic, channel, confirm, connection, queue,
-    write_method,
+    FieldTable, LongStr, Method, Properties, Publish, Secret, ShortStr, basic, channel, confirm, connection,
+    queue, tx, write_method,
 };
 use hopmq_proto::client::{
     ChannelId, Config, Confirmation, Connection, DeliveryId, Event, Reply, Settle, Token,
@@ -37,6 +37,18 @@ pub fn client_input_watched(data: &[u8], takes_events: bool, watch: impl FnMut(W
         run.check();
     }
     run.end();
+}
+
+/// What state a script brings the client to, in words.
+pub fn client_input_state(data: &[u8]) -> String {
+    let Some((&how, script)) = data.split_first() else { return String::new() };
+    let mut run = Run::new(how, data.len(), true, |_| ());
+    let mut script = Script(script);
+    while let Some(step) = script.octet() {
+        run.step(step, &mut script);
+        run.check();
+    }
+    format!("{:?}", run.engine)
 }
 
 /// What a watcher cannot see from outside.
@@ -98,6 +110,7 @@ struct Run<W> {
     /// Tokens that must be resolved yet, and the channel of those that can be abandoned.
     waiting: Vec<(Token, Option<ChannelId>)>,
     done: HashSet<Token>,
+    opened: bool,
     ended: bool,
     /// The most that the outbox can hold: what was commanded, and an answer to each octet that came.
     outbox_bound: usize,
@@ -118,6 +131,7 @@ impl<W: FnMut(Watched)> Run<W> {
             deliveries: VecDeque::with_capacity(steps),
             waiting: Vec::with_capacity(steps + 1),
             done: HashSet::with_capacity(steps + 1),
+            opened: false,
             ended: false,
             outbox_bound: 1000,
         };
@@ -187,6 +201,16 @@ impl<W: FnMut(Watched)> Run<W> {
                 None
             }
             (7, _) if detail == 0 => self.engine.close(now).ok().map(|token| (token, None)),
+            (7, _) if detail == 255 => {
+                self.engine.abort(now);
+                None
+            }
+            (7, _) if detail & 1 == 0 => {
+                let (secret, reason) =
+                    (Secret::new(LongStr::from_static("new")), ShortStr::from_static("a test"));
+                self.engine.update_secret(secret, reason, now).ok().map(|token| (token, None))
+            }
+            (7, Some(id)) => self.engine.await_confirms(id).ok().map(|token| (token, Some(id))),
             _ => None,
         };
         self.waiting.extend(token);
@@ -239,6 +263,7 @@ impl<W: FnMut(Watched)> Run<W> {
             6 | 7 => basic::Ack { delivery_tag, multiple }.into(),
             8 => basic::Nack { delivery_tag, multiple, requeue: false }.into(),
             9 => queue::DeclareOk::default().into(),
+            10 if multiple => basic::QosOk {}.into(),
             10 => basic::GetEmpty {}.into(),
             11 => channel::Flow { active: multiple }.into(),
             12 if multiple => channel::Close::default().into(),
@@ -246,7 +271,13 @@ impl<W: FnMut(Watched)> Run<W> {
             13 => connection::Unblocked {}.into(),
             14 if multiple => connection::Close::default().into(),
             14 => connection::CloseOk {}.into(),
-            _ => connection::OpenOk {}.into(),
+            _ => match which >> 5 {
+                1 => tx::SelectOk {}.into(),
+                2 => tx::CommitOk {}.into(),
+                3 => tx::RollbackOk {}.into(),
+                4 => connection::UpdateSecretOk {}.into(),
+                _ => connection::OpenOk {}.into(),
+            },
         };
         self.send(channel, method);
     }
@@ -345,6 +376,7 @@ impl<W: FnMut(Watched)> Run<W> {
                 let _ = delivery.message.properties();
                 self.deliveries.extend(delivery.id);
             }
+            Event::Opened(_) => self.opened = true,
             Event::Closed { .. } => {
                 assert!(self.waiting.is_empty(), "at the end {:?} wait", self.waiting);
                 self.ended = true;
@@ -366,6 +398,7 @@ impl<W: FnMut(Watched)> Run<W> {
         self.check();
         self.take_events();
         assert!(self.waiting.is_empty(), "after all deadlines {:?} wait", self.waiting);
+        assert!(self.opened || self.ended, "after all deadlines the handshake goes on");
         self.engine.handle_eof(self.now);
         self.check();
         self.take_events();
@@ -384,6 +417,11 @@ fn call(kind: u8) -> Method {
         4 => basic::Cancel { consumer_tag: ShortStr::from_static("c"), no_wait: false }.into(),
         5 => basic::Qos::default().into(),
         6 => queue::Declare { queue, ..Default::default() }.into(),
-        _ => basic::Ack::default().into(), // not a call
+        _ => match kind >> 3 & 3 {
+            1 => tx::Select {}.into(),
+            2 => tx::Commit {}.into(),
+            3 => tx::Rollback {}.into(),
+            _ => basic::Ack::default().into(), // not a call
+        },
     }
 }

@@ -12,7 +12,9 @@ mod properties;
 mod table;
 
 pub use broker_input::broker_input;
-pub use client_input::{Watched, client_input, client_input_config, client_input_watched};
+pub use client_input::{
+    Watched, client_input, client_input_config, client_input_state, client_input_watched,
+};
 pub use frame::frame;
 pub use method::method;
 pub use properties::properties;
