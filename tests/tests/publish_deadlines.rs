@@ -191,7 +191,7 @@ async fn requested(server: &mut Raw, what: &[u8]) -> Properties {
     assert!(matches!(&publish, Method::BasicPublish(publish) if publish.mandatory), "{publish:?}");
     let header = server.frame().await.unwrap();
     assert_eq!(server.frame().await.unwrap().payload, what);
-    Properties::decode(&header.payload[12..]).unwrap()
+    Properties::decode(header.payload.get(12..).unwrap()).unwrap()
 }
 
 /// Sends an empty reply.
