@@ -215,7 +215,7 @@ fn encode(text: &str, also: bool) -> String {
 
 proptest! {
     #[test]
-    fn every_part_comes_out_as_it_was_encoded(
+    fn trap_39_every_part_comes_out_as_it_was_encoded(
         user: String,
         password: String,
         vhost in "\\PC{0,60}",

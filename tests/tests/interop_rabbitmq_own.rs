@@ -46,7 +46,7 @@ impl Setup {
             write("server.key", &server.key);
             write("client.pem", &client.certificate);
             write("client.key", &client.key);
-            write("enabled_plugins", "[rabbitmq_auth_mechanism_ssl].\n");
+            write("enabled_plugins", "[rabbitmq_auth_mechanism_ssl, rabbitmq_auth_backend_oauth2].\n");
             let folder = folder.display();
             let config = format!(
                 "listeners.ssl.1 = 127.0.0.1:{tls_port}\n\
@@ -58,7 +58,10 @@ impl Setup {
                  auth_mechanisms.1 = PLAIN\n\
                  auth_mechanisms.2 = AMQPLAIN\n\
                  auth_mechanisms.3 = EXTERNAL\n\
-                 ssl_cert_login_from = common_name\n"
+                 ssl_cert_login_from = common_name\n\
+                 auth_backends.1 = internal\n\
+                 auth_backends.2 = rabbit_auth_backend_oauth2\n\
+                 auth_oauth2.resource_server_id = rabbitmq\n"
             );
             write("rabbitmq.conf", &config);
         });
@@ -101,6 +104,7 @@ fn what_a_node_must_be_set_up_for() {
             a_certificate_is_a_login(&setup).await;
             no_tls_where_tls_is_spoken_and_the_other_way_round(&setup).await;
             a_secret_is_renewed(&setup).await;
+            trap_36_a_secret_that_is_refused_ends_the_connection(&setup).await;
             a_delivery_that_is_not_settled_in_time_ends_its_channel(&setup).await;
             trap_34_an_alarm_holds_back_publishes_only(&setup).await;
         };
@@ -285,6 +289,49 @@ async fn no_tls_where_tls_is_spoken_and_the_other_way_round(setup: &Setup) {
 
 async fn next(events: &mut Events) -> ConnectionEvent {
     timeout(PATIENCE, events.next()).await.expect("an event").expect("the stream goes on")
+}
+
+/// What a server must know to look at [`GOOD_TOKEN`] and [`EXPIRED_TOKEN`].
+const TOKEN_KEY: &str = "application:set_env(rabbitmq_auth_backend_oauth2, key_config, [{default_key, <<\"tests\">>}, \
+    {signing_keys, #{<<\"tests\">> => {map, #{<<\"kty\">> => <<\"oct\">>, \
+    <<\"k\">> => <<\"aG9wbXEgdGVzdHM6IGEga2V5IG9mIDMyIGJ5dGVzISE\">>}}}}]).";
+/// A JSON Web Token of `anybody`, who may do everything until the year 2100.
+const GOOD_TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InRlc3RzIn0.\
+    eyJzdWIiOiJhbnlib2R5IiwiYXVkIjoicmFiYml0bXEiLCJzY29wZSI6InJhYmJpdG1xLnJlYWQ6Ki8qIHJhYmJpdG1xLndyaXRlOiov\
+    KiByYWJiaXRtcS5jb25maWd1cmU6Ki8qIiwiZXhwIjo0MTAyNDQ0ODAwfQ.a4Blsg_8s3EfMqYqN8tADt18lzynjp4RQ-d8sl2lock";
+/// The same, until the year 2000.
+const EXPIRED_TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6InRlc3RzIn0.\
+    eyJzdWIiOiJhbnlib2R5IiwiYXVkIjoicmFiYml0bXEiLCJzY29wZSI6InJhYmJpdG1xLnJlYWQ6Ki8qIHJhYmJpdG1xLndyaXRlOiov\
+    KiByYWJiaXRtcS5jb25maWd1cmU6Ki8qIiwiZXhwIjo5NDY2ODQ4MDB9.KPyhjaUc8KM6MiU0v83NAosFdlvYMvbOuHayrDpLahs";
+
+async fn trap_36_a_secret_that_is_refused_ends_the_connection(setup: &Setup) {
+    setup.node.ctl(&["eval", TOKEN_KEY]);
+    let with = |token: &str| {
+        let options: ConnectOptions = setup.node.uri().parse().unwrap();
+        options.credentials(Credentials::new("anybody", token))
+    };
+    let connection = connect_with(with(GOOD_TOKEN)).await.unwrap();
+    connection.update_secret(GOOD_TOKEN, "a test").await.unwrap();
+    round_trip_without_publishing(&connection).await;
+    let forged = GOOD_TOKEN.replace(".a4Bl", ".b4Bl");
+    let refused = connection.update_secret(&forged, "a test").await.unwrap_err();
+    let Some(CloseReason::Server(close)) = refused.close_reason() else { panic!("{refused:?}") };
+    assert_eq!(close.code.0, 530);
+    assert!(
+        close.text.to_string_lossy().starts_with("NOT_ALLOWED - New secret was refused"),
+        "{}",
+        close.text
+    );
+    assert_eq!(&*connection.closed().await, &CloseReason::Server(close.clone()));
+
+    // At a login it is a login that fails; so is one that has expired.
+    for token in [&forged, EXPIRED_TOKEN] {
+        let error = connect_with(with(token)).await.unwrap_err();
+        assert!(
+            matches!(error.close_reason(), Some(CloseReason::Server(close)) if close.code.0 == 403),
+            "{error:?}"
+        );
+    }
 }
 
 async fn a_secret_is_renewed(setup: &Setup) {
