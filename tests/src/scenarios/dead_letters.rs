@@ -33,7 +33,7 @@ pub async fn by_rejection(server: &Server) {
         assert_eq!((letter.body(), &*reason(&letter)), (body.as_bytes(), "rejected"));
         assert_eq!(letter.exchange(), "amq.direct");
     }
-    assert_eq!(ready(&channel, queue.name()).await, 1);
+    eventually("the third is back", async || ready(&channel, queue.name()).await == 1).await;
 }
 
 pub async fn by_expiry(server: &Server) {

@@ -34,10 +34,14 @@ pub async fn trap_32_global_is_for_the_channel(server: &Server) {
     for tag in 1..=3 {
         assert_eq!(next_tag(&mut raw).await, tag);
     }
+    // RabbitMQ may count before it has put the last two into the queue: a count goes ahead of publishes there.
     let look = queue::Declare { queue, passive: true, ..queue::Declare::default() };
-    let answer = raw.call(1, look).await; // and not a fourth delivery
-    let Method::QueueDeclareOk(found) = answer else { panic!("{answer:?}") };
-    assert_eq!(found.message_count, 2);
+    eventually("two are left", async || {
+        let answer = raw.call(1, look.clone()).await; // and not a fourth delivery
+        let Method::QueueDeclareOk(found) = answer else { panic!("{answer:?}") };
+        found.message_count == 2
+    })
+    .await;
     raw.send(1, basic::Ack { delivery_tag: 3, multiple: true }).await;
     assert_eq!([next_tag(&mut raw).await, next_tag(&mut raw).await], [4, 5]);
 }
