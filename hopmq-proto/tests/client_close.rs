@@ -13,7 +13,7 @@ use hopmq_proto::amqp::{
 };
 use hopmq_proto::client::{
     CallError, ChannelId, CloseReason, CommandError, Config, Connection, Event, Lost, PeerMisbehaved, Reply,
-    Settle, Token,
+    ServerClose, Settle, Token,
 };
 use hopmq_proto::{Engine, Want};
 use support::{Client, Sent, connection_close, consume, deliver};
@@ -185,6 +185,24 @@ fn pain_3_a_close_from_the_server_resolves_everything_with_its_reason() {
     let CloseReason::Server(close) = all_end(&mut client, tokens) else { panic!() };
     assert_eq!((close.code, close.text.as_str()), (ReplyCode::CONNECTION_FORCED, Ok("because")));
     assert_eq!(close.to_string(), "closed by the server: 320 CONNECTION_FORCED (because)");
+}
+
+#[test]
+fn the_name_of_a_code_is_said_once() {
+    let close = |code, text: &str| ServerClose {
+        code: ReplyCode(code),
+        text: ShortStr::try_from(text).unwrap(),
+        class_id: 0,
+        method_id: 0,
+    };
+    for (close, said) in [
+        (close(404, "NOT_FOUND - no queue 'q'"), "404 NOT_FOUND - no queue 'q'"),
+        (close(404, "no queue 'q'"), "404 NOT_FOUND (no queue 'q')"),
+        (close(404, ""), "404 NOT_FOUND"),
+        (close(999, "NOT_FOUND"), "999 (NOT_FOUND)"),
+    ] {
+        assert_eq!(close.to_string(), format!("closed by the server: {said}"));
+    }
 }
 
 #[test]

@@ -210,6 +210,14 @@ fn trap_1_what_is_not_amqp_is_shown_up_to_the_end_of_its_line() {
 }
 
 #[test]
+fn a_server_that_speaks_tls_is_named() {
+    let alert = HandshakeError::NotAmqp(b"\x15\x03\x03\x00\x02\x02".to_vec()).to_string();
+    assert!(alert.ends_with(", which is TLS: amqps:// may be what it wants"), "{alert}");
+    let mail = HandshakeError::NotAmqp(b"220 mail".to_vec()).to_string();
+    assert_eq!(mail, "the server does not speak AMQP, it says \"220 mail\"");
+}
+
+#[test]
 fn half_a_line_that_is_not_amqp_is_shown_at_the_end() {
     for end in [Client::eof as fn(&mut Client), |client| client.pass(Duration::from_secs(10))] {
         let mut client = Client::new(Config::default());

@@ -41,7 +41,7 @@ pub enum CloseReason {
 
 /// A close that the server sent.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("closed by the server: {code} ({text})")]
+#[error("closed by the server: {}", Explained { code: *code, text })]
 pub struct ServerClose {
     /// Why.
     pub code: ReplyCode,
@@ -51,6 +51,23 @@ pub struct ServerClose {
     pub class_id: u16,
     /// The method that caused it, or 0.
     pub method_id: u16,
+}
+
+/// A code and a text, which in RabbitMQ's words begins with the code's name: that is said once.
+pub(super) struct Explained<'a> {
+    pub(super) code: ReplyCode,
+    pub(super) text: &'a ShortStr,
+}
+
+impl fmt::Display for Explained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, text } = self;
+        match code.name() {
+            Some(name) if text.as_bytes().starts_with(name.as_bytes()) => write!(f, "{} {text}", code.0),
+            _ if text.is_empty() => write!(f, "{code}"),
+            _ => write!(f, "{code} ({text})"),
+        }
+    }
 }
 
 macro_rules! from_close {
@@ -105,7 +122,7 @@ pub enum HandshakeError {
     #[error("the server speaks {0}, not AMQP 0-9-1")]
     ProtocolVersion(ProtocolVersion),
     /// The server does not speak AMQP.
-    #[error("the server does not speak AMQP, it says {}", Excerpt(.0))]
+    #[error("the server does not speak AMQP, it says {}{hint}", Excerpt(.0), hint = tls_hint(.0))]
     NotAmqp(Vec<u8>),
     /// The server offers no login mechanism that fits the credentials.
     #[error("the server offers no login mechanism that fits the credentials, only {0}")]
@@ -230,6 +247,11 @@ impl PeerMisbehaved {
             Self::AnswersUnread(_) => ReplyCode::RESOURCE_ERROR,
         }
     }
+}
+
+/// What a TLS server says to a client without TLS begins with the head of an alert: type 21, version 3.x (RFC 8446, 5.1).
+fn tls_hint(said: &[u8]) -> &'static str {
+    if said.starts_with(&[21, 3]) { ", which is TLS: amqps:// may be what it wants" } else { "" }
 }
 
 /// The first bytes of something, printable.

@@ -5,6 +5,7 @@ use core::fmt;
 use bytes::Bytes;
 
 use super::DeliveryId;
+use super::close::Explained;
 use crate::amqp::{Properties, ReplyCode, ShortStr, WireError};
 
 /// A message from the server: where it was published, its properties and its body.
@@ -136,4 +137,12 @@ pub struct Returned {
     pub ambiguous: bool,
     /// The message.
     pub message: Message,
+}
+
+impl fmt::Display for Returned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (exchange, key) = (self.message.exchange(), self.message.routing_key());
+        let why = Explained { code: self.code, text: &self.text };
+        write!(f, "the message to exchange {exchange:?} with routing key {key:?} came back: {why}")
+    }
 }

@@ -10,7 +10,9 @@ mod connection;
 mod event;
 mod message;
 
-pub use close::{CloseReason, HandshakeError, HandshakeStep, Lost, PeerMisbehaved, ServerClose};
+pub use close::{
+    CloseReason, HandshakeError, HandshakeStep, Lost, PeerMisbehaved, ProtocolVersion, ServerClose,
+};
 pub use config::{Config, Heartbeat};
 pub use connection::{CommandError, Connection, PublishError, Settle, SettleError};
 pub use event::{

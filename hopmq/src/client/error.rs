@@ -79,7 +79,7 @@ pub enum PublishError {
     #[error("the broker refused the message")]
     Nacked,
     /// It was mandatory and no queue took it, so it came back.
-    #[error("the message came back: {} ({})", .0.code, .0.text)]
+    #[error("{0}")]
     Returned(Box<Returned>),
     /// It was sent, but no confirm came: the broker may or may not have it.
     #[error("sent but not confirmed: {0}")]

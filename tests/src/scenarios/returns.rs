@@ -23,6 +23,9 @@ pub async fn carry_the_message(server: &Server) {
     assert_eq!((&*message.exchange(), &*message.routing_key()), ("amq.topic", &*key));
     assert_eq!(message.properties().unwrap(), properties);
     assert!(message.body() == body, "the body came back changed");
+    let said =
+        format!(r#"the message to exchange "amq.topic" with routing key "{key}" came back: 312 NO_ROUTE"#);
+    assert_eq!(PublishError::Returned(returned).to_string(), said);
 }
 
 /// Each confirm must get the fate of its own publish.
