@@ -148,10 +148,47 @@ impl GotDelivery {
         self.message_count
     }
 
-    /// The delivery, to be settled.
+    /// The delivery, to be settled, or kept.
     #[must_use]
     pub fn into_delivery(self) -> Delivery {
         self.delivery
+    }
+
+    /// It is done: [`Delivery::ack`].
+    ///
+    /// ```no_run
+    /// # async fn example(channel: hopmq::Channel) -> Result<(), Box<dyn std::error::Error>> {
+    /// while let Some(order) = channel.get("orders").await? {
+    ///     println!("{:?}, and {} more", order.body(), order.message_count());
+    ///     order.ack()?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`Delivery::ack`].
+    pub fn ack(self) -> Result<(), SettleError> {
+        self.delivery.ack()
+    }
+
+    /// It is not done: [`Delivery::nack`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Delivery::ack`].
+    pub fn nack(self, requeue: bool) -> Result<(), SettleError> {
+        self.delivery.nack(requeue)
+    }
+
+    /// It is not done: [`Delivery::reject`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Delivery::ack`].
+    pub fn reject(self, requeue: bool) -> Result<(), SettleError> {
+        self.delivery.reject(requeue)
     }
 }
 

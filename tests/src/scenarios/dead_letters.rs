@@ -25,9 +25,9 @@ pub async fn by_rejection(server: &Server) {
     let declare = channel.declare_queue("").exclusive().dead_letter_exchange("amq.direct");
     let queue = declare.dead_letter_routing_key(dead.name()).await.unwrap();
     publish_each(&channel, queue.name(), ["nack", "reject", "requeue"]).await;
-    channel.get(queue.name()).await.unwrap().unwrap().into_delivery().nack(false).unwrap();
-    channel.get(queue.name()).await.unwrap().unwrap().into_delivery().reject(false).unwrap();
-    channel.get(queue.name()).await.unwrap().unwrap().into_delivery().reject(true).unwrap();
+    channel.get(queue.name()).await.unwrap().unwrap().nack(false).unwrap();
+    channel.get(queue.name()).await.unwrap().unwrap().reject(false).unwrap();
+    channel.get(queue.name()).await.unwrap().unwrap().reject(true).unwrap();
     for body in ["nack", "reject"] {
         let letter = arrived(&channel, dead.name()).await;
         assert_eq!((letter.body(), &*reason(&letter)), (body.as_bytes(), "rejected"));
@@ -64,7 +64,7 @@ pub async fn with_a_key_of_their_own(server: &Server) {
     let queue = channel.declare_queue("").exclusive().dead_letter_exchange("amq.direct").await.unwrap();
     channel.bind_queue(dead.name(), "amq.direct", queue.name()).await.unwrap();
     publish_each(&channel, queue.name(), ["x"]).await;
-    channel.get(queue.name()).await.unwrap().unwrap().into_delivery().reject(false).unwrap();
+    channel.get(queue.name()).await.unwrap().unwrap().reject(false).unwrap();
     let letter = arrived(&channel, dead.name()).await;
     assert_eq!((&*letter.exchange(), &*letter.routing_key()), ("amq.direct", queue.name()));
 }

@@ -33,7 +33,7 @@ pub async fn redelivered(server: &Server) {
     let channel = server.channel().await;
     let queue = channel.declare_queue("").exclusive().await.unwrap();
     publish_each(&channel, queue.name(), ["again"]).await;
-    channel.get(queue.name()).await.unwrap().unwrap().into_delivery().nack(true).unwrap();
+    channel.get(queue.name()).await.unwrap().unwrap().nack(true).unwrap();
     let again = channel.get(queue.name()).await.unwrap().unwrap();
     assert!(again.redelivered());
 }
@@ -73,7 +73,7 @@ pub async fn of_a_handle_without_ack(server: &Server) {
     publish_each(&channel, queue.name(), ["1", "2"]).await;
     let got = channel.get_no_ack(queue.name()).await.unwrap().unwrap();
     assert_eq!((got.body(), got.message_count(), got.tag()), (&b"1"[..], 1, None));
-    got.into_delivery().ack().unwrap(); // does nothing
+    got.ack().unwrap(); // does nothing
     channel.recover().await.unwrap();
     assert_eq!(ready(&channel, queue.name()).await, 1);
 }

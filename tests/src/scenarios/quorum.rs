@@ -35,7 +35,7 @@ pub async fn at_least_once(server: &Server) {
     let declare = declare.dead_letter_strategy(DeadLetterStrategy::AtLeastOnce);
     declare.dead_letter_exchange("").dead_letter_routing_key(&dead).await.unwrap();
     publish_each(&channel, &name, ["1"]).await;
-    channel.get(&name).await.unwrap().unwrap().into_delivery().reject(false).unwrap();
+    channel.get(&name).await.unwrap().unwrap().reject(false).unwrap();
     eventually("it is dead", async || ready(&channel, &dead).await == 1).await;
     for queue in [name, dead] {
         channel.delete_queue(&queue).await.unwrap();

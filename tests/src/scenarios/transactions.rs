@@ -47,10 +47,10 @@ pub async fn acknowledgements_are_part_of_it(server: &Server) {
     super::publish_each(&watcher, queue.name(), ["kept", "done"]).await;
     let transaction = channel.transaction().await.unwrap();
     let kept = channel.get(queue.name()).await.unwrap().unwrap();
-    kept.into_delivery().ack().unwrap();
+    kept.ack().unwrap();
     transaction.rollback().await.unwrap();
     let done = channel.get(queue.name()).await.unwrap().unwrap();
-    done.into_delivery().ack().unwrap();
+    done.ack().unwrap();
     transaction.commit().await.unwrap();
     // Asked for on the same channel: a channel's end gives back what it holds at some time after its close-ok.
     channel.recover().await.unwrap();
