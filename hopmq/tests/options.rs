@@ -36,7 +36,11 @@ fn everything_of_the_config_that_has_a_name_here() {
         .heartbeat(Heartbeat::Off)
         .channel_max(7.try_into().unwrap())
         .frame_max(9000)
-        .connect_timeout(Duration::from_secs(3));
+        .connect_timeout(Duration::from_secs(3))
+        .call_timeout(Duration::from_secs(4))
+        .publish_timeout(Duration::from_secs(5))
+        .confirm_timeout(Duration::from_secs(6))
+        .close_timeout(Duration::from_secs(7));
     assert_eq!(options.check(), Ok(()));
     let config = options.config;
     assert_eq!(config.credentials, Credentials::new("u", "p"));
@@ -45,7 +49,10 @@ fn everything_of_the_config_that_has_a_name_here() {
     assert_eq!(config.connection_name.unwrap(), "n");
     assert_eq!(config.client_properties.get("zone").and_then(FieldValue::as_str), Some("b"));
     assert_eq!((config.heartbeat, config.channel_max.get(), config.frame_max), (Heartbeat::Off, 7, 9000));
+    let timeouts =
+        [config.call_timeout, config.publish_timeout, config.confirm_timeout, config.close_timeout];
     assert_eq!(config.connect_timeout, Duration::from_secs(3));
+    assert_eq!(timeouts, [4, 5, 6, 7].map(Duration::from_secs));
     assert_eq!(ConnectOptions::new().external().config.credentials, Credentials::External);
 }
 

@@ -227,6 +227,34 @@ impl ConnectOptions {
         self
     }
 
+    /// How long a reply may take: a declare, a consume, a get, the opening and closing of a channel; 30 s by default.
+    #[must_use]
+    pub const fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.config.call_timeout = timeout;
+        self
+    }
+
+    /// How long a publish may wait for room; 60 s by default. See [`Config::publish_timeout`].
+    #[must_use]
+    pub const fn publish_timeout(mut self, timeout: Duration) -> Self {
+        self.config.publish_timeout = timeout;
+        self
+    }
+
+    /// How long a confirm may take; 60 s by default. See [`Config::confirm_timeout`].
+    #[must_use]
+    pub const fn confirm_timeout(mut self, timeout: Duration) -> Self {
+        self.config.confirm_timeout = timeout;
+        self
+    }
+
+    /// How long a close of the connection may take; 10 s by default.
+    #[must_use]
+    pub const fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.config.close_timeout = timeout;
+        self
+    }
+
     fn short(&mut self, option: &'static str, text: &str) -> Option<ShortStr> {
         ShortStr::try_from(text).map_err(|error| self.invalid.get_or_insert((option, error))).ok()
     }
