@@ -30,12 +30,13 @@ pub use client::{
 pub use client::{PayloadError, from_json, json_properties};
 pub use hopmq_proto::Instant;
 pub use hopmq_proto::amqp::{
-    Credentials, FieldTable, FieldValue, LongStr, Mechanism, Properties, ReplyCode, ShortStr, WireError,
+    Credentials, FieldTable, FieldValue, LongStr, Mechanism, Properties, ReplyCode, SaslError, Secret,
+    ShortStr, WireError,
 };
 pub use hopmq_proto::broker::{Config as BrokerConfig, QueueStats, User};
 pub use hopmq_proto::client::{
     CallError, CloseReason, CommandError, Config, ConfirmFailures, HandshakeError, HandshakeStep, Heartbeat,
-    Lost, Message, PeerMisbehaved, Returned, ServerClose, ServerInfo, SettleError,
+    Lost, Message, PeerMisbehaved, ProtocolVersion, Returned, ServerClose, ServerInfo, SettleError,
 };
 pub use tls::{Pem, ServerName, TlsError, TlsOptions};
 #[cfg(feature = "tls")]
