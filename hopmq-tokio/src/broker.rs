@@ -82,6 +82,8 @@ impl Broker {
     /// A broker that listens on `address` and speaks TLS there: it shows `certificates`, its own first, which belong to
     /// `key`. Port 0 is a free one. Whoever connects must be told whom to trust, by [`TlsOptions::ca`](hopmq::TlsOptions::ca).
     ///
+    /// [`uri`](Self::uri) names the address, so that the certificate must be for that: for `localhost`, connect to that name.
+    ///
     /// # Errors
     ///
     /// When it cannot listen there, or the certificates are not usable.

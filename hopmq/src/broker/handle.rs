@@ -12,7 +12,12 @@ use crate::client::Connection;
 use crate::io::{Clock, Listener, Peer, Runtime};
 use crate::memory::pipe;
 
-/// A broker inside this process.
+/// A broker inside this process, which behaves as RabbitMQ does, reply codes and texts included.
+///
+/// It has all four kinds of exchanges and bindings between them, alternate exchanges, confirms, returns, prefetch, requeue
+/// in position, direct reply-to, users and virtual hosts. It keeps everything in memory. What it does not have yet:
+/// transactions, which it answers with 540; and time to live, dead letters, length limits, priorities, quorum queues and
+/// streams: it takes and compares the arguments that ask for them, and does nothing else with them.
 ///
 /// Cloning it gives another handle to the same broker. When the last handle is dropped, the broker shuts down: it
 /// accepts no more, and closes its connections with 320 `CONNECTION_FORCED`.
