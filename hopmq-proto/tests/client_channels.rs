@@ -69,6 +69,8 @@ fn a_stale_id_is_refused_even_when_its_number_is_in_use() {
     let (from, delivery) = client.delivery();
     assert_eq!(from, consumer);
     let id = delivery.id.unwrap();
+    client.say_content(1, deliver("c", 2), &Properties::new(), b"y");
+    let later = client.delivery().1.id.unwrap();
     server_closes(&mut client, old, 406);
     client.events();
     let Err(CommandError::Closed(reason)) = client.engine.call(old, consume("q"), client.now) else {
@@ -77,10 +79,32 @@ fn a_stale_id_is_refused_even_when_its_number_is_in_use() {
     assert!(matches!(&*reason, CloseReason::Server(close) if close.code == ReplyCode(406)));
     let new = client.channel();
     assert_eq!((new.number(), new == old), (1, false));
+    let closed = CommandError::Closed(reason.clone());
+    assert_eq!(
+        client.engine.call(old, consume("q"), client.now),
+        Err(closed.clone()),
+        "the first cause stays"
+    );
+    assert_eq!(client.engine.close_channel(old, client.now), Err(closed.clone()));
+    assert_eq!(client.try_publish(old, "q", b"x"), Err(PublishError::Command(closed)));
+    let settled = client.engine.settle(id, Settle::Ack { multiple: false }, client.now);
+    assert_eq!(
+        settled,
+        Err(SettleError::Closed(reason)),
+        "pain point 12: the tag would be another message's"
+    );
+
+    server_closes(&mut client, new, 404);
+    client.events();
+    assert_eq!(client.channel().number(), 1);
+    let Err(CommandError::Closed(reason)) = client.engine.call(new, consume("q"), client.now) else {
+        panic!()
+    };
+    assert!(matches!(&*reason, CloseReason::Server(close) if close.code == ReplyCode(404)));
     assert_eq!(client.engine.call(old, consume("q"), client.now), Err(CommandError::Stale));
     assert_eq!(client.engine.close_channel(old, client.now), Err(CommandError::Stale));
     assert_eq!(client.try_publish(old, "q", b"x"), Err(PublishError::Command(CommandError::Stale)));
-    let settled = client.engine.settle(id, Settle::Ack { multiple: false }, client.now);
+    let settled = client.engine.settle(later, Settle::Ack { multiple: false }, client.now);
     assert_eq!(settled, Err(SettleError::Stale), "pain point 12: the tag would be another message's");
     assert!(client.is_quiet());
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hopmq_proto::amqp::{FieldTable, Method, Properties, ShortStr, basic, exchange, queue};
-use hopmq_proto::client::{ChannelId, Reply};
+use hopmq_proto::client::{ChannelId, CloseReason, CommandError, Reply};
 
 use super::Error;
 use super::call::Call;
@@ -364,6 +364,35 @@ impl Channel {
         body: impl Into<Bytes>,
     ) -> SendingUnconfirmed<'a> {
         SendingUnconfirmed::new(self, Message::new(exchange, routing_key, properties, body.into()))
+    }
+
+    /// Whether it is open, as far as this client has heard. One that has ended never opens again: open another.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: hopmq::Connection, mut channel: hopmq::Channel) -> Result<(), hopmq::Error> {
+    /// if !channel.is_open() {
+    ///     eprintln!("the channel has ended: {:?}", channel.close_reason());
+    ///     channel = connection.open_channel().await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.check().is_ok()
+    }
+
+    /// Why the channel has ended, once it has: known until its number is given to the second channel after it.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<Arc<CloseReason>> {
+        match self.check() {
+            Err(CommandError::Closed(reason)) => Some(reason),
+            _ => None,
+        }
+    }
+
+    fn check(&self) -> Result<(), CommandError> {
+        self.inner.shared().look(|state| state.engine.check_channel(self.inner.id))
     }
 
     /// Closes the channel. What was delivered on it and is not settled goes back into its queue.

@@ -67,12 +67,29 @@ pub async fn an_error_ends_one_channel_only(server: &Server) {
 }
 
 pub async fn a_closed_channel_says_why(server: &Server) {
-    let channel = server.channel().await;
+    let connection = server.connect().await;
+    let channel = connection.open_channel().await.unwrap();
+    assert!(channel.is_open() && channel.close_reason().is_none());
     channel.close().await.unwrap();
     let late = channel.get("whatever").await.unwrap_err();
     assert_eq!(late.close_reason(), Some(&CloseReason::Requested));
     let again = channel.close().await.unwrap_err();
     assert_eq!(again.close_reason(), Some(&CloseReason::Requested));
+
+    let other = connection.open_channel().await.unwrap();
+    assert_eq!(other.number(), channel.number());
+    let text = "NOT_FOUND - no queue 'no such queue' in vhost '/'";
+    closes_channel(&other, other.get("no such queue"), 404, text).await;
+    let third = connection.open_channel().await.unwrap();
+    assert_eq!(third.number(), channel.number());
+    let said = other.close_reason().unwrap().to_string();
+    assert_eq!(
+        said,
+        format!("closed by the server: 404 {text}"),
+        "its number is another's, and it says why all the same"
+    );
+    assert!(third.is_open() && !other.is_open() && !channel.is_open());
+    assert_eq!(channel.close_reason(), None, "that was two channels ago");
 }
 
 pub async fn used_from_many_tasks(server: &Server) {

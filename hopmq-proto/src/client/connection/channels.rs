@@ -24,6 +24,8 @@ pub(super) struct Channels {
 struct Slot {
     incarnation: u32,
     state: SlotState,
+    /// Why the channel before this one ended: handles to it often outlive it by one.
+    before: Option<Arc<CloseReason>>,
 }
 
 #[derive(Debug)]
@@ -46,13 +48,14 @@ impl Channels {
             slot.incarnation = slot.incarnation.wrapping_add(1);
             let id = ChannelId { number, incarnation: slot.incarnation };
             let (channel, token) = Channel::open(core, id, now);
-            slot.state = SlotState::Used(Box::new(channel));
+            let ended = core::mem::replace(&mut slot.state, SlotState::Used(Box::new(channel)));
+            slot.before = if let SlotState::Free(reason) = ended { Some(reason) } else { None };
             return Ok((id, token));
         }
         let number = u16::try_from(self.slots.len() + 1).ok().filter(|number| *number <= self.max);
         let id = ChannelId { number: number.ok_or(CommandError::TooManyChannels(self.max))?, incarnation: 0 };
         let (channel, token) = Channel::open(core, id, now);
-        self.slots.push(Slot { incarnation: 0, state: SlotState::Used(Box::new(channel)) });
+        self.slots.push(Slot { incarnation: 0, state: SlotState::Used(Box::new(channel)), before: None });
         Ok((id, token))
     }
 
@@ -71,6 +74,11 @@ impl Channels {
                 SlotState::Used(channel) => Ok(channel),
                 SlotState::Free(reason) => Err(CommandError::Closed(reason.clone())),
             },
+            Some(Slot { incarnation, before: Some(reason), .. })
+                if *incarnation == id.incarnation.wrapping_add(1) =>
+            {
+                Err(CommandError::Closed(reason.clone()))
+            }
             _ => Err(CommandError::Stale),
         }
     }

@@ -15,7 +15,7 @@ pub enum CommandError {
     /// The connection or channel has ended.
     #[error(transparent)]
     Closed(Arc<CloseReason>),
-    /// The channel has ended, and its number belongs to another one.
+    /// The channel has ended long ago: its number belongs to the second channel since, or a later one.
     #[error("the channel has ended")]
     Stale,
     /// All channel numbers are in use.

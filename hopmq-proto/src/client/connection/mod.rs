@@ -110,6 +110,16 @@ impl Connection {
         Ok(token)
     }
 
+    /// Whether a channel is open.
+    ///
+    /// # Errors
+    ///
+    /// What a command on it would be refused with, when it is not.
+    pub fn check_channel(&mut self, channel: ChannelId) -> Result<(), CommandError> {
+        let (open, _) = self.open()?;
+        open.by_id(channel)?.check_open()
+    }
+
     /// Sends a method that the server answers: declare, bind, purge, delete, qos, consume, cancel, get, recover,
     /// confirm.select, tx.select, tx.commit, tx.rollback.
     ///
