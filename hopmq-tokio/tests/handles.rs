@@ -28,6 +28,15 @@ async fn settle(channel: &Channel, queue: &str) -> Queue {
     channel.declare_queue(queue).passive().await.expect("the queue")
 }
 
+#[tokio::test]
+async fn a_connection_is_shown_in_one_short_line() -> Outcome {
+    let config =
+        BrokerConfig { product: "A broker".to_owned(), version: "1.2.3".to_owned(), ..Default::default() };
+    let connection = Broker::in_memory(config).connect().await?;
+    assert_eq!(format!("{connection:?}"), r#"Connection { product: "A broker", version: "1.2.3", .. }"#);
+    Ok(())
+}
+
 #[test]
 fn handles_go_to_any_task() {
     fn send<T: Send + 'static>() {}

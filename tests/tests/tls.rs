@@ -70,6 +70,12 @@ fn who_is_not_trusted_is_not_talked_to() {
         let ConnectError::Tls { endpoint, error } = error else { panic!("{error:?}") };
         assert_eq!(endpoint.to_string(), broker.local_addr().unwrap().to_string());
         assert!(matches!(error, TlsError::Verify { .. } | TlsError::Config(_)), "{error:?}");
+        let stranger = TlsOptions::new().ca(text(&Authority::new("a stranger").pem));
+        let options: ConnectOptions = broker.uri().parse().unwrap();
+        let error = connect_with(options.tls(stranger)).await.unwrap_err();
+        let complaint =
+            "the certificate of 127.0.0.1 is not accepted: no trusted authority has signed it (UnknownIssuer)";
+        assert_eq!(error.to_string(), format!("cannot connect to {endpoint}: {complaint}"));
         scenarios::eventually("nothing is left", async || broker.connections() == 0).await;
         let any = format!("{}?verify=verify_none", broker.uri());
         connect(&any).await.unwrap().close().await.unwrap();

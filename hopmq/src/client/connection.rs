@@ -1,7 +1,7 @@
 use std::future::{Future, poll_fn};
 use std::sync::{Arc, OnceLock};
 
-use hopmq_proto::amqp::{FieldTable, LongStr, Secret};
+use hopmq_proto::amqp::{FieldTable, FieldValue, LongStr, Secret};
 use hopmq_proto::client::{CloseReason, Config, ServerInfo};
 
 use super::Error;
@@ -176,6 +176,12 @@ impl Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connection").field("server", self.server()).finish_non_exhaustive()
+        let property =
+            |name| self.server().properties.get(name).and_then(FieldValue::as_str).unwrap_or_default();
+        let (product, version) = (property("product"), property("version"));
+        f.debug_struct("Connection")
+            .field("product", &product)
+            .field("version", &version)
+            .finish_non_exhaustive()
     }
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::future::IntoFuture;
 
 use hopmq_proto::amqp::{FieldTable, FieldValue, ShortStr, exchange};
@@ -20,6 +21,32 @@ pub enum ExchangeKind {
     Headers,
     /// As a plugin of the broker chooses.
     Other(String),
+}
+
+/// By its name, as in a configuration file; one that AMQP does not know is a plugin's.
+///
+/// ```
+/// use hopmq::ExchangeKind;
+///
+/// assert_eq!(ExchangeKind::from("topic"), ExchangeKind::Topic);
+/// assert_eq!(ExchangeKind::from("x-random").to_string(), "x-random");
+/// ```
+impl From<&str> for ExchangeKind {
+    fn from(name: &str) -> Self {
+        match name {
+            "direct" => Self::Direct,
+            "fanout" => Self::Fanout,
+            "topic" => Self::Topic,
+            "headers" => Self::Headers,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for ExchangeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl ExchangeKind {

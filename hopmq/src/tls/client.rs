@@ -5,7 +5,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName as Name, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 
 use super::{Pem, ServerName, TlsError, TlsOptions, TlsStream};
 use crate::io::Transport;
@@ -86,7 +88,13 @@ impl TlsClient {
     fn handshake_error(&self, error: io::Error) -> TlsError {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::InvalidCertificate(problem)) => {
-                TlsError::Verify { name: self.name.to_str().into_owned(), problem: problem.to_string() }
+                let problem = match problem {
+                    CertificateError::UnknownIssuer => {
+                        format!("no trusted authority has signed it ({problem})")
+                    }
+                    problem => problem.to_string(),
+                };
+                TlsError::Verify { name: self.name.to_str().into_owned(), problem }
             }
             _ => TlsError::Handshake(error),
         }
