@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use hopmq_proto::amqp::{Properties, ShortStr, basic, channel, queue, tx};
+use hopmq_proto::amqp::{FieldTable, Properties, ShortStr, basic, channel, queue, tx};
 use hopmq_proto::client::{CallError, Event, PeerMisbehaved, PublishError, Reply, Settle};
 use hopmq_proto::{Engine, Want};
 use support::{Client, Sent, channel_close, consume, deliver};
@@ -142,4 +142,23 @@ fn a_server_that_answers_no_commit_cannot_make_us_hold_back_without_end() {
         }
     }
     panic!("a million messages to put back were held");
+}
+
+#[test]
+fn what_we_held_back_is_no_answer_that_the_server_does_not_read() {
+    let mut client = Client::open();
+    let id = client.channel();
+    let _ = client.consumer(id, "c", false);
+    let _ = commit(&mut client, id);
+    let bind =
+        queue::Bind { arguments: FieldTable::new().with("x", "x".repeat(100_000)), ..Default::default() };
+    let calls = (0..50).map(|_| client.call(id, bind.clone())).count(); // 5 MB
+    client.sent();
+    // One message that nobody waits for, among what we held back, is put back.
+    client.say_content(1, deliver("?", 1), &Properties::new(), b"x");
+    assert_eq!(client.engine.want(), Want::ReadWrite);
+    client.say(1, tx::CommitOk {});
+    client.feed(&support::method(0, hopmq_proto::amqp::connection::Unblocked {}));
+    assert_eq!(client.engine.want(), Want::ReadWrite, "{:?}", client.engine.close_reason());
+    assert_eq!(client.sent().len(), calls + 1);
 }

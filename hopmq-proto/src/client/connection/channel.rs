@@ -9,6 +9,7 @@ use super::consumers::Consumers;
 use super::core::{Core, MAX_ANSWERS, Timer};
 use super::held::Held;
 use super::last_queue::LastQueue;
+use super::open::Flow;
 use super::publishing::Publishing;
 use super::settled::Settled;
 use super::{CommandError, PublishError, Settle, SettleError};
@@ -44,14 +45,6 @@ enum State {
     Open,
     /// `channel.close` is sent; everything but `close` and `close-ok` is dropped.
     Closing { token: Option<Token>, reason: Arc<CloseReason> },
-}
-
-/// Whether a channel goes on after a frame.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    Continue,
-    /// Both sides are done with it: its number is free.
-    Ended(Arc<CloseReason>),
 }
 
 impl Channel {
@@ -587,10 +580,12 @@ impl Channel {
         now: Instant,
     ) -> Result<(), PeerMisbehaved> {
         if !no_ack && !message.is_of_stream() && !self.settled.has(delivery_tag) {
+            let held = self.held.len();
             self.send_small(core, basic::Nack { delivery_tag, multiple: false, requeue: true }, now);
             // A server that answers no commit must not make us hold back more and more for it.
-            if self.held.len() > MAX_ANSWERS {
-                return Err(PeerMisbehaved::AnswersUnread(self.held.len()));
+            let answers = self.held.count_answers(held);
+            if answers > MAX_ANSWERS {
+                return Err(PeerMisbehaved::AnswersUnread(answers));
             }
         }
         Ok(())

@@ -3,6 +3,7 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::held::Run;
 use crate::amqp::{FRAME_MIN_SIZE, HEARTBEAT_FRAME, Method, WireError, write_method};
 use crate::client::{CloseReason, Config, Event, Lost, PeerMisbehaved, Token};
 use crate::{Deadlines, Instant, Outbox};
@@ -39,6 +40,8 @@ pub(super) struct Core {
     paused: bool,
     /// How much of the outbox answers what the server sent, counted since it was last seen empty.
     pub(super) answers: usize,
+    /// How much was put there while a frame was handled that answers nothing: it had been held back.
+    released: usize,
     events: VecDeque<Event>,
     event_bytes: usize,
     tokens: u64,
@@ -59,6 +62,7 @@ impl Core {
             frame_max: FRAME_MIN_SIZE,
             paused: false,
             answers: 0,
+            released: 0,
             events: VecDeque::new(),
             event_bytes: 0,
             tokens: 0,
@@ -106,10 +110,11 @@ impl Core {
     }
 
     /// Queues frames that were held back.
-    pub(super) fn release(&mut self, frames: &[u8], now: Instant) {
-        if !frames.is_empty() {
-            self.outbox.tail().extend_from_slice(frames);
+    pub(super) fn release(&mut self, run: &Run, now: Instant) {
+        if !run.frames.is_empty() {
+            self.outbox.tail().extend_from_slice(&run.frames);
             self.outbox.end_frame();
+            self.released += run.frames.len() - run.answers;
             self.touch(now);
         }
     }
@@ -137,8 +142,11 @@ impl Core {
         self.paused = paused;
     }
 
-    /// A server that does not read must not make us remember more and more for it.
-    pub(super) fn check_answers(&self) -> Result<(), CloseReason> {
+    /// A server that does not read must not make us remember more and more for it. There were `queued` bytes in the outbox
+    /// before its frame was handled.
+    pub(super) fn check_answers(&mut self, queued: usize) -> Result<(), CloseReason> {
+        let released = core::mem::take(&mut self.released);
+        self.answers += self.outbox.len().saturating_sub(queued + released);
         if self.answers <= MAX_ANSWERS {
             return Ok(());
         }

@@ -493,8 +493,7 @@ impl Engine for Connection {
                 Ok(Some(head)) => self.on_frame(head, input, now),
                 Err(error) => Err(CloseReason::PeerMisbehaved(error.into())),
             };
-            self.core.answers += self.core.outbox.len().saturating_sub(queued);
-            if let Err(reason) = result.and_then(|()| self.core.check_answers()) {
+            if let Err(reason) = result.and_then(|()| self.core.check_answers(queued)) {
                 self.finish(reason, now);
             }
         }

@@ -2,7 +2,6 @@ use alloc::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 
-use super::channel::Flow;
 use super::channels::Channels;
 use super::control::Control;
 use super::core::Core;
@@ -20,6 +19,14 @@ pub(super) struct Open {
     blocked: bool,
     /// A publish was refused because of `blocked` or of a full outbox.
     refused: bool,
+}
+
+/// Whether a channel goes on after a frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    Continue,
+    /// Both sides are done with it: its number is free.
+    Ended(Arc<CloseReason>),
 }
 
 impl Open {
