@@ -209,7 +209,7 @@ fn the_frames_of_a_publish_are_its_method_header_and_body() {
 /// The only event: everything is resolved, and so much has failed.
 fn all_confirmed(client: &mut Client, wait: Token) -> ConfirmFailures {
     match client.reply(wait) {
-        Ok(Reply::Confirmed(failures)) => failures,
+        Ok(Reply::Confirmed { failures, .. }) => failures,
         other => panic!("{other:?}"),
     }
 }
@@ -255,7 +255,9 @@ fn waiting_for_all_tells_what_failed_since_the_last_time() {
     let told: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
-            Event::Reply { token, result: Ok(Reply::Confirmed(failures)) } => Some((*token, *failures)),
+            Event::Reply { token, result: Ok(Reply::Confirmed { failures, .. }) } => {
+                Some((*token, *failures))
+            }
             _ => None,
         })
         .collect();
@@ -292,6 +294,28 @@ fn who_waits_for_all_is_told_of_the_end_and_may_leave() {
         ConfirmFailures::default(),
         "without confirms there are none"
     );
+}
+
+#[test]
+fn failures_that_nobody_was_told_are_told_to_whoever_asks_next() {
+    let mut client = Client::open();
+    let id = client.confirming();
+    for _ in 0..2 {
+        let _ = client.publish(id, "q", b"x");
+    }
+    let wait = client.engine.await_confirms(id).unwrap();
+    client.say(1, nack(2, true));
+    client.events().into_iter().for_each(|event| {
+        if let Event::Reply { token, result: Ok(reply) } = event {
+            assert_eq!(token, wait);
+            client.engine.give_back(reply, client.now); // whoever waited has gone
+        }
+    });
+    let _ = client.publish(id, "q", b"x");
+    client.say(1, nack(3, false));
+    client.events();
+    let again = client.engine.await_confirms(id).unwrap();
+    assert_eq!(all_confirmed(&mut client, again), ConfirmFailures { nacked: 3, returned: 0, lost: 0 });
 }
 
 #[test]

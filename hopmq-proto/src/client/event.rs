@@ -159,8 +159,13 @@ pub enum Reply {
     Empty,
     /// The channel or connection is closed, as was asked.
     Closed,
-    /// Every publish on the channel is resolved, and these have failed.
-    Confirmed(ConfirmFailures),
+    /// Every publish on the channel is resolved.
+    Confirmed {
+        /// The channel.
+        channel: ChannelId,
+        /// What has failed, since this was last told.
+        failures: ConfirmFailures,
+    },
     /// Any other `-ok` method.
     Method(Box<Method>),
 }

@@ -138,7 +138,7 @@ impl WaitForConfirms {
             Ok(token)
         });
         Self(Call::sent(&inner.connection, Some(inner), sent, |_, reply| match reply {
-            Reply::Confirmed(failures) => failures,
+            Reply::Confirmed { failures, .. } => failures,
             _ => ConfirmFailures::default(),
         }))
     }

@@ -19,8 +19,8 @@ use crate::amqp::{
     write_ack, write_method,
 };
 use crate::client::{
-    CallError, ChannelId, CloseReason, Delivery, DeliveryId, Event, Message, PeerMisbehaved, Reply, Returned,
-    Token,
+    CallError, ChannelId, CloseReason, ConfirmFailures, Delivery, DeliveryId, Event, Message, PeerMisbehaved,
+    Reply, Returned, Token,
 };
 
 /// One channel, from `channel.open` to the last `close-ok`.
@@ -95,7 +95,11 @@ impl Channel {
 
     pub(super) fn await_confirms(&mut self, core: &mut Core) -> Result<Token, CommandError> {
         self.check_open()?;
-        self.publishing.await_confirms(core)
+        self.publishing.await_confirms(core, self.id)
+    }
+
+    pub(super) fn untell(&mut self, failures: ConfirmFailures) {
+        self.publishing.untell(failures);
     }
 
     pub(super) fn call(
@@ -297,7 +301,7 @@ impl Channel {
     }
 
     pub(super) fn on_confirm_due(&mut self, core: &mut Core, now: Instant) {
-        self.publishing.on_confirm_due(core, self.id.number, now);
+        self.publishing.on_confirm_due(core, self.id, now);
     }
 
     // What the server sends.
@@ -321,7 +325,7 @@ impl Channel {
                 }
                 Some((&[0, 60, 0, 80], arguments)) => {
                     let ack = basic::Ack::read(Reader::new(arguments))?;
-                    self.publishing.on_confirm(core, self.id.number, &ack.into())?;
+                    self.publishing.on_confirm(core, self.id, &ack.into())?;
                     return Ok(Flow::Continue);
                 }
                 _ => {}
@@ -358,7 +362,7 @@ impl Channel {
         now: Instant,
     ) -> Result<Flow, PeerMisbehaved> {
         match method {
-            Method::BasicNack(nack) => self.publishing.on_confirm(core, self.id.number, &nack.into())?,
+            Method::BasicNack(nack) => self.publishing.on_confirm(core, self.id, &nack.into())?,
             Method::BasicReturn(back) => {
                 let origin = Origin::Return { code: ReplyCode(back.reply_code), text: back.reply_text };
                 self.assembler.start(origin, back.exchange.as_bytes(), back.routing_key.as_bytes());

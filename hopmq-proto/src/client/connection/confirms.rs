@@ -202,6 +202,13 @@ impl Confirms {
         None
     }
 
+    /// Whoever was told of these failures has not heard it.
+    pub(super) fn untell(&mut self, untold: ConfirmFailures) {
+        self.failures.nacked += untold.nacked;
+        self.failures.returned += untold.returned;
+        self.failures.lost += untold.lost;
+    }
+
     /// Forgets all publishes, and gives the tokens to resolve.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Token> {
         self.unresolved = 0;

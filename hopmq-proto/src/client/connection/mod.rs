@@ -177,7 +177,7 @@ impl Connection {
     }
 
     /// Gives back what a reply granted, because nobody has taken it: closes the channel, cancels the consumer, puts the
-    /// message back into its queue.
+    /// message back into its queue; failures are told to whoever asks next.
     pub fn give_back(&mut self, reply: Reply, now: Instant) {
         let Ok((open, core)) = self.open() else { return };
         match reply {
@@ -194,7 +194,12 @@ impl Connection {
                 }
             }
             Reply::Message { delivery, .. } => self.requeue(*delivery, now),
-            Reply::Empty | Reply::Closed | Reply::Confirmed(_) | Reply::Method(_) => {}
+            Reply::Confirmed { channel, failures } => {
+                if let Ok(channel) = open.by_id(channel) {
+                    channel.untell(failures);
+                }
+            }
+            Reply::Empty | Reply::Closed | Reply::Method(_) => {}
         }
     }
 

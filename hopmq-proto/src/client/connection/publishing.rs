@@ -9,7 +9,9 @@ use super::returns::Fingerprint;
 use super::{CommandError, PublishError};
 use crate::Instant;
 use crate::amqp::{Properties, Publish, basic, write_content, write_publish};
-use crate::client::{CallError, CloseReason, ConfirmFailures, Event, PeerMisbehaved, Reply, Returned, Token};
+use crate::client::{
+    CallError, ChannelId, CloseReason, ConfirmFailures, Event, PeerMisbehaved, Reply, Returned, Token,
+};
 
 /// The publishes of one channel: whether there is room for another one, and what became of those before.
 #[derive(Debug, Default)]
@@ -109,7 +111,11 @@ impl Publishing {
         Ok(())
     }
 
-    pub(super) fn await_confirms(&mut self, core: &mut Core) -> Result<Token, CommandError> {
+    pub(super) fn await_confirms(
+        &mut self,
+        core: &mut Core,
+        channel: ChannelId,
+    ) -> Result<Token, CommandError> {
         let waits = self.confirms.as_ref().map_or(0, Confirms::waits);
         if waits >= core.config.max_calls {
             return Err(CommandError::TooManyCalls);
@@ -118,12 +124,19 @@ impl Publishing {
         match &mut self.confirms {
             Some(confirms) => confirms.wait(token),
             None => {
-                let nothing = Reply::Confirmed(ConfirmFailures::default());
+                let nothing = Reply::Confirmed { channel, failures: ConfirmFailures::default() };
                 core.emit(Event::Reply { token, result: Ok(nothing) });
             }
         }
-        self.answer_waits(core);
+        self.answer_waits(core, channel);
         Ok(token)
+    }
+
+    /// Nobody has heard of these failures.
+    pub(super) fn untell(&mut self, failures: ConfirmFailures) {
+        if let Some(confirms) = &mut self.confirms {
+            confirms.untell(failures);
+        }
     }
 
     pub(super) fn abandon(&mut self, token: Token) {
@@ -137,15 +150,15 @@ impl Publishing {
     pub(super) fn on_confirm(
         &mut self,
         core: &mut Core,
-        channel: u16,
+        id: ChannelId,
         verdict: &Verdict,
     ) -> Result<(), PeerMisbehaved> {
         let Verdict { tag, multiple, acked } = *verdict;
-        let unknown = PeerMisbehaved::UnknownPublish { channel, tag };
+        let unknown = PeerMisbehaved::UnknownPublish { channel: id.number, tag };
         let Some(confirms) = &mut self.confirms else { return Err(unknown) };
         let resolve = |token, confirmation| core.emit(Event::Confirmed { token, result: Ok(confirmation) });
         confirms.on_confirm(tag, multiple, acked, resolve).map_err(|_| unknown)?;
-        self.answer_waits(core);
+        self.answer_waits(core, id);
         self.make_writable(core);
         Ok(())
     }
@@ -163,16 +176,16 @@ impl Publishing {
         self.make_writable(core);
     }
 
-    pub(super) fn on_confirm_due(&mut self, core: &mut Core, channel: u16, now: Instant) {
+    pub(super) fn on_confirm_due(&mut self, core: &mut Core, id: ChannelId, now: Instant) {
         let timeout = core.config.confirm_timeout;
         let Some(confirms) = &mut self.confirms else { return };
         while let Some(token) = confirms.pop_due(timeout, now) {
             core.emit(Event::Confirmed { token, result: Err(CallError::TimedOut) });
         }
         if let Some(sent_at) = confirms.next_sent_at() {
-            core.deadlines.set(Timer::Confirm(channel), sent_at + timeout);
+            core.deadlines.set(Timer::Confirm(id.number), sent_at + timeout);
         }
-        self.answer_waits(core);
+        self.answer_waits(core, id);
         self.make_writable(core);
     }
 
@@ -188,10 +201,10 @@ impl Publishing {
     }
 
     /// Tells those who wait for all confirms, if all have come.
-    fn answer_waits(&mut self, core: &mut Core) {
+    fn answer_waits(&mut self, core: &mut Core, channel: ChannelId) {
         let Some(confirms) = &mut self.confirms else { return };
         while let Some((token, failures)) = confirms.pop_wait() {
-            core.emit(Event::Reply { token, result: Ok(Reply::Confirmed(failures)) });
+            core.emit(Event::Reply { token, result: Ok(Reply::Confirmed { channel, failures }) });
         }
     }
 
