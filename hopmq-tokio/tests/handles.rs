@@ -5,12 +5,15 @@
 use std::future::{Future, IntoFuture};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hopmq_tokio::{
     Broker, BrokerConfig, Call, Channel, CloseReason, CommandError, Config, Confirm, Confirms,
-    ConnectOptions, Connection, Consumer, ConsumerEnd, Delivery, Error, Publisher, Queue, connect_with,
+    ConnectOptions, Connection, Consumer, ConsumerEnd, Delivery, Error, Properties, Publisher, Queue,
+    connect_with,
 };
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -243,5 +246,74 @@ async fn a_wait_for_confirms_that_is_dropped_forgets_no_failure() -> Outcome {
     assert_eq!(confirms.len(), 1);
     assert!(matches!(confirms.wait().await, Err(hopmq_tokio::PublishError::Returned(_))));
     assert!(confirms.wait().await.is_ok());
+    Ok(())
+}
+
+/// A body whose owner uses the connection once more when it goes.
+struct Owner(Connection, Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Owner {
+    fn as_ref(&self) -> &[u8] {
+        &[7; 10_000]
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let _ = self.0.is_blocked();
+        self.1.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn what_owns_a_body_may_use_the_connection_when_it_goes() -> Outcome {
+    for way in 0..3 {
+        let (broker, channel) = channel_with(Config::default()).await;
+        let connection = hopmq::Broker::connect(&broker, Config::default()).await?;
+        drop(channel);
+        let channel = connection.open_channel().await?;
+        let gone = Arc::new(AtomicUsize::new(0));
+        let body = Bytes::from_owner(Owner(connection.clone(), gone.clone()));
+        channel.publish("", "nowhere", &Properties::new(), body).await?;
+        assert_eq!(gone.load(Ordering::SeqCst), 0, "it waits to be written");
+        match way {
+            0 => connection.abort(),
+            1 => drop(connection.close()),
+            _ => drop(broker),
+        }
+        while gone.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(())
+}
+
+/// Every deadline may be for ever.
+#[tokio::test]
+async fn the_longest_durations_are_no_error() -> Outcome {
+    let max = Duration::MAX;
+    let config = Config {
+        connect_timeout: max,
+        call_timeout: max,
+        confirm_timeout: max,
+        publish_timeout: max,
+        close_timeout: max,
+        ..Config::default()
+    };
+    let (broker, channel) = channel_with(config).await;
+    channel.declare_queue("q").durable().await?;
+    let publisher = channel.publisher().max_unconfirmed(1).await?;
+    let all = [0; 20].map(|_| publisher.publish("q", "x").into_future());
+    for confirmed in all {
+        confirmed.await?;
+    }
+    publisher.wait_for_confirms().await?;
+    let connection = broker.connect().await?;
+    let client = connection.open_channel().await?.rpc_client().timeout(max).await?;
+    let channel = channel.clone();
+    let serve = tokio::spawn(async move { channel.serve("q", async |_| Ok::<_, Error>("yes")).await });
+    assert_eq!(client.call("q", "?").timeout(max).await?.body(), b"yes");
+    connection.close().await?;
+    serve.abort();
     Ok(())
 }

@@ -132,7 +132,7 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
     fn fail(&mut self, waker: &Waker, input: Input<'_>) {
         if self.state == State::Running {
             self.state = State::Broken;
-            self.wire.clear();
+            self.wire = Outbox::new();
             let now = self.clock.now();
             self.host.pass(waker, input, &mut self.wire, now);
         }
@@ -165,7 +165,7 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
             }
         }
         if self.mute.is_some() {
-            self.wire.clear();
+            self.wire = Outbox::new();
         }
         wrote
     }

@@ -1,4 +1,5 @@
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -38,6 +39,8 @@ pub struct Outbox {
     at_boundary: bool,
     /// The last byte of the tail ends a frame (or the tail is empty and the last chunk does).
     tail_at_boundary: bool,
+    /// What waited and was dropped.
+    dropped: Vec<Bytes>,
 }
 
 struct Chunk {
@@ -56,6 +59,7 @@ impl Outbox {
             sealed_len: 0,
             at_boundary: true,
             tail_at_boundary: true,
+            dropped: Vec::new(),
         }
     }
 
@@ -137,7 +141,7 @@ impl Outbox {
         } else {
             self.sealed.iter().position(|chunk| chunk.ends_frame).map_or(self.sealed.len(), |at| at + 1)
         };
-        self.sealed.truncate(kept);
+        self.dropped.extend(self.sealed.drain(kept..).map(|chunk| chunk.bytes));
         self.sealed_len = self.sealed.iter().map(|chunk| chunk.bytes.len()).sum();
         self.link(frame);
         self.end_frame();
@@ -196,9 +200,18 @@ impl Outbox {
         }
     }
 
-    /// Drops everything that waits.
+    /// Drops everything that waits, as far as the outbox is concerned: see [`take_dropped`](Outbox::take_dropped).
     pub fn clear(&mut self) {
-        *self = Self::new();
+        let Self { sealed, mut dropped, .. } = core::mem::take(self);
+        dropped.extend(sealed.into_iter().map(|chunk| chunk.bytes));
+        self.dropped = dropped;
+    }
+
+    /// What has been dropped without being written, for an owner with a lock to let go without it: bytes that were
+    /// [linked](Outbox::link) may be owned by somebody's code, which runs then. Otherwise it goes with the outbox.
+    #[must_use]
+    pub fn take_dropped(&mut self) -> Vec<Bytes> {
+        core::mem::take(&mut self.dropped)
     }
 
     fn seal(&mut self) {
@@ -258,10 +271,10 @@ impl<'a> Iterator for Chunks<'a> {
 mod tests {
     use super::*;
 
-    fn drain(outbox: &mut Outbox, step: usize) -> alloc::vec::Vec<u8> {
-        let mut all = alloc::vec::Vec::new();
+    fn drain(outbox: &mut Outbox, step: usize) -> Vec<u8> {
+        let mut all = Vec::new();
         while !outbox.is_empty() {
-            let next: alloc::vec::Vec<u8> = outbox.chunks().flatten().copied().take(step).collect();
+            let next: Vec<u8> = outbox.chunks().flatten().copied().take(step).collect();
             outbox.consume(next.len());
             all.extend(next);
         }

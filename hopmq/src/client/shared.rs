@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hashbrown::HashMap;
 use hopmq_proto::client::{
     CallError, ChannelId, CloseReason, Config, Confirmation, Connection as Engine, Delivery, Event, Reply,
     ServerInfo, Token,
 };
-use hopmq_proto::{Instant, Outbox, Want};
+use hopmq_proto::{Engine as _, Instant, Outbox, Want};
 
 use super::events::{ConnectionEvent, EventLog};
 use super::replies::Replies;
@@ -35,11 +36,14 @@ pub(crate) struct Shared {
 struct Locked<'a> {
     state: MutexGuard<'a, State>,
     stale: Vec<Waker>,
+    /// Bodies that are never written. Who owns them may have handles, too.
+    unwritten: Vec<Bytes>,
 }
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
         self.stale = std::mem::take(&mut self.state.stale);
+        self.unwritten = self.state.engine.outbox().take_dropped();
     }
 }
 
@@ -235,7 +239,7 @@ impl Shared {
 
     fn lock(&self) -> Locked<'_> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        Locked { state, stale: Vec::new() }
+        Locked { state, stale: Vec::new(), unwritten: Vec::new() }
     }
 
     /// Gives a command to the engine, then wakes the driver.
@@ -541,8 +545,6 @@ impl ClientHost {
 
 impl Host for ClientHost {
     fn pass(&mut self, waker: &Waker, input: Input<'_>, wire: &mut Outbox, now: Instant) -> Pass {
-        use hopmq_proto::Engine as _;
-
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         match input {
@@ -570,8 +572,6 @@ impl Host for ClientHost {
     }
 
     fn ended(&mut self, now: Instant) {
-        use hopmq_proto::Engine as _;
-
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         state.engine.handle_transport_error("its task was dropped".to_owned(), now);
