@@ -3,13 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hopmq_tests::door::{Door, door};
+use hopmq_tests::door::{Door, Line, door};
+use hopmq_tokio::io::Dialer;
 use hopmq_tokio::{
     Broker, BrokerConfig, CloseReason, ConnectError, ConnectOptions, Connection, ConnectionEvent,
-    Credentials, Events, ProvidedCredentials, ProviderError, Tokio,
+    Credentials, Endpoint, Events, ProvidedCredentials, ProviderError, Tokio,
 };
 use tokio::time::{Instant, sleep};
 
@@ -170,5 +172,46 @@ fn renewals_end_with_their_connection() {
             assert_eq!((script.asked(), script.start.elapsed().as_secs()), (vec![0], 0));
         }
         drop(broker);
+    });
+}
+
+#[test]
+fn a_provider_is_not_asked_without_a_pause() {
+    on_a_paused_clock(async |_broker, door| {
+        let script = Script::new([Answer::Good(0), Answer::Good(1), Answer::Good(0), Answer::Forever]);
+        let connection = script.connect(&door).await.unwrap();
+        let mut events = connection.events();
+        for _ in 0..3 {
+            assert_eq!(next(&mut events).await, ConnectionEvent::SecretUpdated);
+        }
+        assert_eq!(script.asked(), [0, 1, 2, 3]);
+    });
+}
+
+/// Gets nowhere with its first endpoint, and in by the next.
+struct Slow<'a>(&'a Door);
+
+impl Dialer for Slow<'_> {
+    type Transport = Line;
+
+    async fn dial(&self, endpoint: &Endpoint) -> io::Result<Line> {
+        if endpoint.host == "silent" {
+            std::future::pending::<()>().await;
+        }
+        self.0.dial(endpoint).await
+    }
+}
+
+#[test]
+fn credentials_grow_old_while_endpoints_are_tried() {
+    on_a_paused_clock(async |_broker, door| {
+        let script = Script::new([Answer::Good(20), Answer::Forever]);
+        let provider = script.clone();
+        let options = ConnectOptions::new().endpoint("silent", 1).endpoint("there", 1);
+        let options = options.credentials_provider(move || provider.clone().provide());
+        let connection = Connection::connect(&Tokio::current(), &Slow(&door), options).await.unwrap();
+        assert_eq!(script.start.elapsed().as_secs(), 5, "half of connect_timeout");
+        assert_eq!(next(&mut connection.events()).await, ConnectionEvent::SecretUpdated);
+        assert_eq!(script.asked(), [0, 16]);
     });
 }

@@ -341,7 +341,7 @@ async fn a_secret_is_renewed(setup: &Setup) {
     let options = options.credentials_provider(move || {
         counted.fetch_add(1, Ordering::Relaxed);
         let provided = ProvidedCredentials::new(Credentials::new("guest", "guest"));
-        async { Ok(provided.refresh_in(Duration::from_millis(50))) }
+        async { Ok(provided.refresh_in(Duration::from_secs(1))) }
     });
     let connection = connect_with(options).await.unwrap();
     let mut events = connection.events();

@@ -34,6 +34,7 @@ impl Connection {
             Some(provided) => provided.map_err(ConnectError::Credentials)?,
             None => return Err(ConnectError::CredentialsTimeout),
         };
+        let provided_at = clock.now();
         options.config.credentials = provided.credentials.clone();
         let connection = try_each(runtime, dialer, &options, deadline).await?;
         if provided.refresh_after().is_some() {
@@ -43,7 +44,7 @@ impl Connection {
                 provider,
                 timeout: options.config.connect_timeout,
             };
-            runtime.spawn(renewal.run(provided));
+            runtime.spawn(renewal.run(provided, provided_at));
         }
         Ok(connection)
     }

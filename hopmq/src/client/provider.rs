@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use hopmq_proto::amqp::Credentials;
 
+/// How long a provider has its peace at least.
+const REFRESH_MIN: Duration = Duration::from_secs(1);
+
 /// Why a [`CredentialsProvider`] has none.
 pub type ProviderError = Box<dyn Error + Send + Sync>;
 
@@ -66,23 +69,25 @@ impl ProvidedCredentials {
         Self { credentials, expires_in: None, refresh_in: None }
     }
 
-    /// They expire so long from now. The provider is asked again when four fifths of that have passed.
+    /// They expire so long from when they are given. The provider is asked again when four fifths of that have passed, a
+    /// second at least.
     #[must_use]
     pub const fn expires_in(mut self, time: Duration) -> Self {
         self.expires_in = Some(time);
         self
     }
 
-    /// The provider is asked again so long from now.
+    /// The provider is asked again so long from when they are given, a second at least.
     #[must_use]
     pub const fn refresh_in(mut self, time: Duration) -> Self {
         self.refresh_in = Some(time);
         self
     }
 
-    /// When to ask again, from now on.
+    /// When to ask again, from when they were given.
     pub(super) fn refresh_after(&self) -> Option<Duration> {
-        self.refresh_in.or_else(|| Some(self.expires_in? / 5 * 4))
+        let after = self.refresh_in.or_else(|| Some(self.expires_in? / 5 * 4))?;
+        Some(after.max(REFRESH_MIN))
     }
 }
 

@@ -27,10 +27,10 @@ pub(super) struct Renewal<R> {
 }
 
 impl<R: Runtime> Renewal<R> {
-    /// Starts from credentials that were provided just now.
-    pub(super) async fn run(self, provided: ProvidedCredentials) {
+    /// Starts from credentials that were given at `at`.
+    pub(super) async fn run(self, provided: ProvidedCredentials, at: Instant) {
         let mut over = pin!(closed(&self.shared));
-        let mut renew = pin!(self.renew_again_and_again(provided));
+        let mut renew = pin!(self.renew_again_and_again(provided, at));
         poll_fn(|cx| {
             if over.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
@@ -40,12 +40,12 @@ impl<R: Runtime> Renewal<R> {
         .await;
     }
 
-    async fn renew_again_and_again(&self, mut provided: ProvidedCredentials) {
+    async fn renew_again_and_again(&self, mut provided: ProvidedCredentials, mut at: Instant) {
         while let Some(refresh_after) = provided.refresh_after() {
-            let expires = provided.expires_in.map(|time| self.now() + time);
-            self.sleep_until(self.now() + refresh_after).await;
+            let expires = provided.expires_in.map(|time| at + time);
+            self.sleep_until(at + refresh_after).await;
             let mut backoff = BACKOFF_MIN;
-            provided = loop {
+            (provided, at) = loop {
                 match self.renew(expires).await {
                     Ok(next) => break next,
                     Err(error) => {
@@ -63,16 +63,17 @@ impl<R: Runtime> Renewal<R> {
         }
     }
 
-    /// Asks the provider, and gives the server what it says.
-    async fn renew(&self, expires: Option<Instant>) -> Result<ProvidedCredentials, ProviderError> {
+    /// Asks the provider, and gives the server what it says. Tells when it said so.
+    async fn renew(&self, expires: Option<Instant>) -> Result<(ProvidedCredentials, Instant), ProviderError> {
         let limit = self.now() + self.timeout;
         let limit = expires.map_or(limit, |expires| limit.min(expires));
         let provided = within(&self.runtime, limit, self.provider.0.provide()).await;
         let provided = provided.ok_or("the credentials provider did not answer in time")??;
+        let at = self.now();
         if let Credentials::Password { password, .. } = &provided.credentials {
             self.update_secret(password.clone()).await?;
         }
-        Ok(provided)
+        Ok((provided, at))
     }
 
     async fn update_secret(&self, secret: Secret) -> Result<(), ProviderError> {
