@@ -12,6 +12,8 @@ use crate::amqp::{Credentials, FieldTable, FieldValue, Mechanism, ShortStr};
 ///
 /// * for each open channel, `max_body_size` and one `frame_max` for the message that is being put together, and 256 for
 ///   each of `max_calls` and `max_unconfirmed`;
+/// * the mandatory messages of each channel that have come back and are not confirmed yet: `max_unconfirmed` of them,
+///   each as large as it was published;
 /// * 4 times `max_event_bytes` and what is handed in at once, for events that are not taken yet;
 /// * twice what waits in the outbox: `max_outbox` and one message, what the calls and settlements of the owner come to, and
 ///   at most 4 MiB of answers that a server which does not read is owed;
