@@ -35,6 +35,8 @@
 //! deadlines neither: run it as soon as you have it, and never wait on its own thread. Once it is dropped, everything
 //! ends with [`Lost::Transport`].
 //!
+//! [`Broker`] needs a runtime, which is not here: a test can start hopmq-tokio's on another thread.
+//!
 //! TLS is as in the other adapters: `amqps://`, and [`ConnectOptions::tls`]; feature `tls`, on by default.
 
 #![deny(missing_docs)]

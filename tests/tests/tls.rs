@@ -96,7 +96,10 @@ fn who_does_not_speak_tls_is_gone_at_once() {
         let address = plain.local_addr().unwrap();
         let options = options.with_endpoints([]).endpoint("127.0.0.1", address.port());
         let error = timeout(PATIENCE, connect_with(options)).await.unwrap().unwrap_err();
-        let ConnectError::Tls { error: TlsError::Handshake(_), .. } = error else { panic!("{error:?}") };
+        let ConnectError::Tls { error: TlsError::Handshake(problem), .. } = error else {
+            panic!("{error:?}")
+        };
+        assert!(problem.to_string().starts_with("the server does not speak TLS ("), "{problem}");
     });
 }
 

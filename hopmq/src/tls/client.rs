@@ -6,7 +6,8 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName as Name, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, InvalidMessage, RootCertStore,
+    SignatureScheme,
 };
 
 use super::{Pem, ServerName, TlsError, TlsOptions, TlsStream};
@@ -95,6 +96,10 @@ impl TlsClient {
                     problem => problem.to_string(),
                 };
                 TlsError::Verify { name: self.name.to_str().into_owned(), problem }
+            }
+            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+                let problem = format!("the server does not speak TLS ({error})");
+                TlsError::Handshake(io::Error::new(error.kind(), problem))
             }
             _ => TlsError::Handshake(error),
         }
