@@ -251,3 +251,9 @@ proptest! {
         let _ = (parse(&text), parse(&rest));
     }
 }
+
+#[test]
+fn what_may_be_part_of_a_password_is_no_name_of_a_parameter() {
+    let error = "amqp://user:p@ss?word=x@host".parse::<ConnectOptions>().unwrap_err();
+    assert_eq!(error.to_string(), "invalid URI: the parameter \"?\" is not known");
+}

@@ -51,7 +51,7 @@ pub enum UriError {
     /// A query parameter that is not known, or has a value that is not.
     #[error("invalid URI: the parameter \"{name}\" {problem}")]
     Parameter {
-        /// The name of the parameter, or `?` when it is no name.
+        /// The name of the parameter, or `?` when it is no name, or there is an @ behind it that may end a password.
         name: String,
         /// What is wrong with it.
         problem: &'static str,
@@ -179,7 +179,9 @@ impl<'a> Parameters<'a> {
     fn read(mut self, query: &'a str) -> Result<(), UriError> {
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let wrong = |problem| wrong(name, problem);
+            // Behind a password with @ and ? in it, a part of it is what looks like a name.
+            let shown = if query.contains('@') { "?" } else { name };
+            let wrong = |problem| wrong(shown, problem);
             let value = EStr::<Query>::new(value).and_then(|value| value.decode().to_string().ok());
             let value = value.ok_or_else(|| wrong("is not percent-encoded UTF-8"))?;
             let is_again = self.seen.contains(&name) && name != "auth_mechanism";
