@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use hopmq_proto::amqp::{Method, basic, connection, exchange, queue};
+use hopmq_proto::amqp::{Method, basic, connection, exchange, queue, tx};
 use hopmq_tests::scenarios::{Raw, current_thread};
 use hopmq_tokio::io::Transport;
 use hopmq_tokio::memory::{Pipe, pipe};
@@ -36,6 +36,33 @@ fn sent<C: Future<Output = ()> + Send + 'static>(
         client.await.unwrap();
         method
     })
+}
+
+#[test]
+fn a_transaction_that_is_dropped_rolls_back_however_many_calls_wait() {
+    current_thread().block_on(async {
+        let (ours, theirs) = pipe();
+        let mut server = Raw::new(theirs);
+        let client = tokio::spawn(async {
+            let config = Config { max_calls: 1, ..Config::default() };
+            let connection = Connection::open(&Tokio::current(), ours, config).await.unwrap();
+            let channel = connection.open_channel().await.unwrap();
+            let transaction = channel.transaction().await.unwrap();
+            let waiting = channel.set_prefetch(1);
+            drop(transaction);
+            waiting.await.unwrap_err();
+        });
+        server.serve_channel().await;
+        assert_eq!(server.method().await, (1, tx::Select {}.into()));
+        server.send(1, tx::SelectOk {}).await;
+        assert!(matches!(server.method().await, (1, Method::BasicQos(_))));
+        let (_, last) = server.method().await;
+        assert!(
+            matches!(last, Method::ChannelClose(_)),
+            "its end rolls back, where no rollback can be asked for: {last:?}"
+        );
+        client.await.unwrap();
+    });
 }
 
 fn name(name: &'static str) -> ShortStr {

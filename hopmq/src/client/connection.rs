@@ -167,8 +167,8 @@ impl Connection {
         Call::sent(&self.inner, None, sent, |_, _| ())
     }
 
-    /// Ends the connection at once: what was not sent yet never is, and the server is told nothing. Everything that waits
-    /// is resolved with [`CloseReason::Aborted`].
+    /// Ends the connection at once, and tells the server nothing: but for what is on its way into the socket already, what
+    /// was not sent yet never is. Everything that waits is resolved with [`CloseReason::Aborted`].
     pub fn abort(&self) {
         self.inner.shared.command(|state, now| state.engine.abort(now));
     }

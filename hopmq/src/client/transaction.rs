@@ -2,6 +2,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use hopmq_proto::amqp::{Properties, tx};
+use hopmq_proto::client::CommandError;
 
 use super::call::Call;
 use super::channel::Channel;
@@ -98,12 +99,16 @@ impl Channel {
     }
 }
 
-/// Rolls back. Nobody awaits the answer.
+/// Rolls back. Nobody awaits the answer. Where as many calls wait as may, the channel is closed: its end rolls back too.
 impl Drop for Transaction {
     fn drop(&mut self) {
         let id = self.channel.inner.id;
         self.channel.inner.shared().command(|state, now| {
-            if let Ok(token) = state.engine.call(id, tx::Rollback {}, now) {
+            let rolled_back = match state.engine.call(id, tx::Rollback {}, now) {
+                Err(CommandError::TooManyCalls) => state.engine.close_channel(id, now),
+                sent => sent,
+            };
+            if let Ok(token) = rolled_back {
                 state.engine.abandon(id, token);
             }
         });
