@@ -1,5 +1,6 @@
 //! The client's handles: what a user holds of a connection, and waits on.
 
+mod answers;
 mod arguments;
 mod call;
 mod channel;

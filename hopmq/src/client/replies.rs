@@ -4,7 +4,8 @@ use std::task::{Context, Poll, Waker};
 use hopmq_proto::Instant;
 use hopmq_proto::client::{Message, Token};
 
-use super::shared::{ConsumerEnd, DELIVERY_COST, Slot, State};
+use super::answers::Slot;
+use super::shared::{ConsumerEnd, DELIVERY_COST, State};
 use super::waits::Ticket;
 
 /// What comes for one RPC client: each reply goes to the request with its correlation id, and one that nobody waits for

@@ -5,13 +5,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hashbrown::HashMap;
 use hopmq_proto::client::{
     CallError, ChannelId, CloseReason, Config, Confirmation, Connection as Engine, Delivery, Event, Reply,
     ServerInfo, Token,
 };
 use hopmq_proto::{Engine as _, Instant, Outbox, Want};
 
+use super::answers::{Answers, Slot};
 use super::events::{ConnectionEvent, EventLog};
 use super::replies::Replies;
 use super::waits::{Ticket, Waits};
@@ -86,20 +86,6 @@ pub(crate) struct State {
     pub(crate) log: EventLog,
 }
 
-/// Answers that are to come, or have come and were not taken.
-struct Answers<T> {
-    slots: HashMap<Token, Slot<T>>,
-    /// How many are to come.
-    owed: usize,
-}
-
-/// A place for one answer, and for whoever waits for it.
-pub(super) enum Slot<T> {
-    Empty,
-    Waiting(Waker),
-    Ready(T),
-}
-
 /// What has come for one consumer.
 pub(crate) struct Incoming {
     channel: ChannelId,
@@ -125,93 +111,6 @@ pub enum ConsumerEnd {
     /// when a delivery was not settled in time, for example.
     #[error(transparent)]
     Closed(Arc<CloseReason>),
-}
-
-impl<T> Answers<T> {
-    fn new() -> Self {
-        Self { slots: HashMap::new(), owed: 0 }
-    }
-
-    fn expect(&mut self, token: Token) {
-        self.owed += 1;
-        self.slots.insert(token, Slot::Empty);
-    }
-
-    fn is_expected(&self, token: Token) -> bool {
-        self.slots.contains_key(&token)
-    }
-
-    /// Puts the answer in, and gives who waits for it; gives it back when nobody expects it.
-    fn fill(&mut self, token: Token, answer: T) -> Result<Option<Waker>, T> {
-        match self.slots.get_mut(&token) {
-            Some(slot) => {
-                self.owed -= usize::from(!slot.is_ready());
-                Ok(slot.fill(answer))
-            }
-            None => Err(answer),
-        }
-    }
-
-    fn poll(&mut self, cx: &Context<'_>, token: Token, stale: &mut Vec<Waker>) -> Poll<T> {
-        let Some(slot) = self.slots.get_mut(&token) else { return Poll::Pending };
-        let answer = slot.poll(cx, stale);
-        if answer.is_ready() {
-            self.slots.remove(&token);
-        }
-        answer
-    }
-
-    /// Nobody waits for it any more. Gives the slot, unless it was taken already.
-    fn forget(&mut self, token: Token, stale: &mut Vec<Waker>) -> Option<Slot<T>> {
-        let slot = self.slots.remove(&token)?;
-        self.owed -= usize::from(!slot.is_ready());
-        match slot {
-            Slot::Waiting(waker) => {
-                stale.push(waker);
-                Some(Slot::Empty)
-            }
-            slot => Some(slot),
-        }
-    }
-}
-
-impl<T> Slot<T> {
-    pub(super) const fn is_ready(&self) -> bool {
-        matches!(self, Self::Ready(_))
-    }
-
-    /// Puts the answer in; gives who waits for it.
-    pub(super) fn fill(&mut self, answer: T) -> Option<Waker> {
-        match std::mem::replace(self, Self::Ready(answer)) {
-            Self::Waiting(waker) => Some(waker),
-            _ => None,
-        }
-    }
-
-    /// Takes who waits for it.
-    pub(super) fn take_waker(&mut self) -> Option<Waker> {
-        match std::mem::replace(self, Self::Empty) {
-            Self::Waiting(waker) => Some(waker),
-            slot => {
-                *self = slot;
-                None
-            }
-        }
-    }
-
-    pub(super) fn poll(&mut self, cx: &Context<'_>, stale: &mut Vec<Waker>) -> Poll<T> {
-        let waker = match std::mem::replace(self, Self::Empty) {
-            Self::Ready(answer) => return Poll::Ready(answer),
-            Self::Waiting(waker) if waker.will_wake(cx.waker()) => waker,
-            Self::Waiting(waker) => {
-                stale.push(waker);
-                cx.waker().clone()
-            }
-            Self::Empty => cx.waker().clone(),
-        };
-        *self = Self::Waiting(waker);
-        Poll::Pending
-    }
 }
 
 impl Shared {
