@@ -4,6 +4,7 @@ pub mod blocking;
 pub mod capture;
 pub mod carried;
 pub mod certificates;
+pub mod closed_port;
 pub mod door;
 pub mod fuzz;
 pub mod node;

@@ -14,6 +14,7 @@ use hopmq_blocking::{
     TimedOut, Wait, connect, connect_with,
 };
 use hopmq_tests::blocking::{self, PATIENCE};
+use hopmq_tests::closed_port::ClosedPort;
 use hopmq_tests::scenarios;
 use hopmq_tokio::Broker;
 
@@ -81,8 +82,8 @@ fn dropping_its_io_ends_everything() {
 
 #[test]
 fn nobody_listens() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let error = connect(&format!("amqp://127.0.0.1:{port}")).unwrap_err();
+    let closed = ClosedPort::new();
+    let error = connect(&format!("amqp://{}", closed.address())).unwrap_err();
     assert!(matches!(error, ConnectError::Dial { .. }), "{error:?}");
 }
 

@@ -4,6 +4,7 @@
 
 use std::net::TcpListener;
 
+use hopmq_tests::closed_port::ClosedPort;
 use hopmq_tests::{programs, scenarios};
 use hopmq_tokio::Broker;
 
@@ -45,9 +46,10 @@ fn a_wrong_uri_is_one_line() {
 
 #[test]
 fn nobody_listens() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let complaint = format!("cannot connect to 127.0.0.1:{port}: ");
-    programs::assert_quickstart_fails(&format!("amqp://127.0.0.1:{port}"), &complaint);
+    let closed = ClosedPort::new();
+    let address = closed.address();
+    let complaint = format!("cannot connect to {address}: ");
+    programs::assert_quickstart_fails(&format!("amqp://{address}"), &complaint);
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::net::TcpListener as StdListener;
 use std::time::Duration;
 
 use hopmq_proto::amqp::{FrameKind, Method, channel, connection};
+use hopmq_tests::closed_port::ClosedPort;
 use hopmq_tests::scenarios::{self, Raw};
 use hopmq_tokio::{
     CloseReason, ConnectError, ConnectOptions, FieldTable, HandshakeError, HandshakeStep, LongStr,
@@ -324,13 +324,14 @@ fn only_heartbeats() {
 
 #[test]
 fn nobody_listens() {
-    let port = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = ClosedPort::new();
+    let address = closed.address();
     scenarios::current_thread().block_on(async {
-        let result = timeout(PATIENCE, connect(&format!("amqp://127.0.0.1:{port}"))).await.unwrap();
+        let result = timeout(PATIENCE, connect(&format!("amqp://{address}"))).await.unwrap();
         let Err(ConnectError::Dial { endpoint, error }) = result else { panic!("{result:?}") };
         assert_eq!(
             (endpoint.to_string(), error.kind()),
-            (format!("127.0.0.1:{port}"), std::io::ErrorKind::ConnectionRefused)
+            (address.to_string(), std::io::ErrorKind::ConnectionRefused)
         );
     });
 }
@@ -358,7 +359,8 @@ fn nobody_accepts() {
 #[test]
 fn several_hosts() {
     scenarios::current_thread().block_on(async {
-        let dead = StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let closed = ClosedPort::new();
+        let dead = closed.address();
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let broker = hopmq_tokio::Broker::start().await.unwrap();
         let (silent_at, good) = (silent.local_addr().unwrap(), broker.local_addr().unwrap());
