@@ -355,7 +355,8 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// From the future: when the channel has ended or a name is too long; the body comes back in the error.
+    /// From the future: when the channel has ended, a name is too long, or there is no room within
+    /// [`publish_timeout`](crate::Config::publish_timeout); the body comes back in the error.
     pub fn publish<'a>(
         &'a self,
         exchange: &'a str,
