@@ -12,6 +12,7 @@ mod driver;
 pub mod io;
 pub mod memory;
 mod tls;
+mod trace_context;
 
 pub use broker::Broker;
 pub use bytes::Bytes;
@@ -41,3 +42,4 @@ pub use hopmq_proto::client::{
 pub use tls::{Pem, ServerName, TlsError, TlsOptions};
 #[cfg(feature = "tls")]
 pub use tls::{TlsListener, TlsStream};
+pub use trace_context::{SpanId, TraceContext, TraceContextError, TraceId, TraceState};

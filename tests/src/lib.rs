@@ -11,3 +11,8 @@ pub mod node;
 pub mod programs;
 pub mod scenarios;
 pub mod world;
+
+// Its examples need OpenTelemetry, which nothing but tests depends on.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/observability.md")]
+struct Observability;

@@ -159,8 +159,22 @@ impl Properties {
         K: TryInto<ShortStr>,
         WireError: From<K::Error>,
     {
-        self.headers.get_or_insert_default().insert(name, value)?;
+        self.set_header(name, value)?;
         Ok(self)
+    }
+
+    /// The same, in place: for who adds headers to properties that somebody else has made, such as an injector of
+    /// trace contexts.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError::ShortStrTooLong`] when the name has more than 255 bytes.
+    pub fn set_header<K>(&mut self, name: K, value: impl Into<FieldValue>) -> Result<(), WireError>
+    where
+        K: TryInto<ShortStr>,
+        WireError: From<K::Error>,
+    {
+        self.headers.get_or_insert_default().insert(name, value)
     }
 
     /// The value of a header, if there is one of this name.

@@ -94,7 +94,7 @@ macro_rules! with_scenarios {
             trap_40_an_exclusive_queue_is_locked_while_its_old_connection_dies;
         no_wait: of_exchanges, of_queues, refused;
         properties: all_fourteen, bytes_that_are_no_text, every_field_type, headers_deep, headers_too_large, none,
-            expiration_must_be_a_number, user_id_must_be_own;
+            expiration_must_be_a_number, trace_context, user_id_must_be_own;
         publish: cc_and_bcc, in_order, missing_exchange_ends_the_channel_only, to_exclusive_queue_of_another,
             trap_33_immediate_ends_the_connection, unroutable_is_confirmed;
         qos: channel_prefetch, trap_32_global_is_for_the_channel, trap_32_no_local_is_ignored, trap_32_size_is_not_implemented;

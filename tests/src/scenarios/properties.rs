@@ -1,7 +1,7 @@
 //! Message properties and headers: the broker carries them, and changes nothing.
 
 use hopmq_tokio::{
-    Channel, CommandError, FieldTable, FieldValue, LongStr, Properties, PublishError, WireError,
+    Channel, CommandError, FieldTable, FieldValue, LongStr, Properties, PublishError, TraceContext, WireError,
 };
 
 use super::{Fate, Server, Version, closes_channel, fate};
@@ -50,6 +50,24 @@ pub async fn all_fourteen(server: &Server) {
         .and_then(|p| p.with_cluster_id("cluster"))
         .unwrap();
     round_trip(&server.channel().await, &properties).await;
+}
+
+/// A trace goes on with who consumes, whatever else is in the headers.
+pub async fn trace_context(server: &Server) {
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-03";
+    let context = TraceContext::parse(parent, "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE").unwrap();
+    let mut properties = Properties::new().with_header("zoo", 1).unwrap().with_header("a", "b").unwrap();
+    context.inject(&mut properties);
+    let channel = server.channel().await;
+    let queue = channel.declare_queue("").exclusive().await.unwrap();
+    let publisher = channel.publisher().mandatory().await.unwrap();
+    publisher.publish(queue.name(), "traced").properties(&properties).await.unwrap();
+    publisher.publish(queue.name(), "untraced").await.unwrap();
+    let mut consumer = channel.consume(queue.name()).await.unwrap();
+    let traced = consumer.next().await.unwrap();
+    assert_eq!(TraceContext::of_message(&traced), Some(context));
+    assert_eq!(traced.properties().unwrap().headers.unwrap().len(), 4);
+    assert_eq!(TraceContext::of_message(&consumer.next().await.unwrap()), None);
 }
 
 /// RabbitMQ 4 sorts headers by name, only those in the outermost table.
