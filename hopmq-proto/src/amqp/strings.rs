@@ -70,6 +70,15 @@ impl ShortStr {
         Self(Bytes::copy_from_slice(text.as_bytes().get(..end).unwrap_or_default()))
     }
 
+    /// RabbitMQ takes line breaks out of names that are declared, bound or deleted, and leaves them where a queue is read.
+    pub(crate) fn without_line_breaks(&self) -> Self {
+        let is_break = |octet: &u8| matches!(octet, b'\r' | b'\n');
+        if !self.0.iter().any(is_break) {
+            return self.clone();
+        }
+        Self(self.0.iter().copied().filter(|octet| !is_break(octet)).collect())
+    }
+
     pub(crate) fn copy(bytes: &[u8]) -> Self {
         debug_assert!(bytes.len() <= Self::MAX_LEN);
         Self(Bytes::copy_from_slice(bytes))

@@ -2,7 +2,7 @@ use alloc::string::String;
 use alloc::vec::{self, Vec};
 use core::num::TryFromIntError;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{LongStr, Reader, ShortStr, WireError, Writer};
 
@@ -90,6 +90,20 @@ impl FieldTable {
         let mut value = Some(value);
         self.0.retain_mut(|(name, old)| *name != key || value.take().map(|value| *old = value).is_some());
         self.0.extend(value.map(|value| (key, value)));
+    }
+
+    /// The same bytes for the same entries, whatever their order: what makes two bindings one.
+    pub(crate) fn canonical(&self) -> Result<Bytes, WireError> {
+        if self.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let mut sorted = self.clone();
+        sorted.0.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut out = BytesMut::new();
+        let mut writer = Writer::new(&mut out);
+        writer.table(&sorted);
+        writer.finish()?;
+        Ok(out.freeze())
     }
 
     pub(crate) fn push(&mut self, key: ShortStr, value: FieldValue) {

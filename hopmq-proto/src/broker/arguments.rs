@@ -1,9 +1,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
-use bytes::{Bytes, BytesMut};
-
-use crate::amqp::{FieldTable, FieldValue, WireError, Writer};
+use crate::amqp::{FieldTable, FieldValue};
 
 use super::fault::Fault;
 
@@ -86,19 +84,4 @@ pub(super) fn type_name(value: &FieldValue) -> &'static str {
         FieldValue::Table(_) => "table",
         FieldValue::Void => "void",
     }
-}
-
-/// The same bytes for the same arguments, whatever their order: what makes two bindings one.
-pub(super) fn canonical(arguments: &FieldTable) -> Result<Bytes, WireError> {
-    if arguments.is_empty() {
-        return Ok(Bytes::new());
-    }
-    let mut entries: alloc::vec::Vec<_> = arguments.iter().collect();
-    entries.sort_by_key(|(key, _)| *key);
-    let sorted: FieldTable = entries.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-    let mut out = BytesMut::new();
-    let mut writer = Writer::new(&mut out);
-    writer.table(&sorted);
-    writer.finish()?;
-    Ok(out.freeze())
 }

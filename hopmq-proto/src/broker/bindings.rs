@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 
 use crate::amqp::{FieldTable, ShortStr};
 
-use super::arguments::canonical;
 use super::engine::Broker;
 use super::exchange::{Binding, Destination, Exchange, Incoming, Kind};
 use super::fault::Fault;
@@ -26,7 +25,7 @@ impl Broker {
         if exchange.declared.kind == Kind::Headers {
             check_arguments(arguments)?;
         }
-        let canonical = canonical(arguments).map_err(syntax)?;
+        let canonical = arguments.canonical().map_err(syntax)?;
         let binding = Binding { destination, key: key.clone(), arguments: canonical.clone() };
         if exchange.bindings.contains(&binding) {
             return Ok(());
@@ -54,7 +53,7 @@ impl Broker {
         key: &ShortStr,
         arguments: &FieldTable,
     ) -> Result<(), Fault> {
-        let arguments = canonical(arguments).map_err(syntax)?;
+        let arguments = arguments.canonical().map_err(syntax)?;
         let incoming = Incoming { source, key: key.clone(), arguments };
         if self.incoming(destination).is_some_and(|all| all.remove(&incoming)) {
             self.unbind_all(destination, [incoming].into());

@@ -7,7 +7,6 @@ use super::engine::Broker;
 use super::exchange::{Declared, Destination, Exchange, Kind};
 use super::fault::{self, Fault};
 use super::id::ExchangeId;
-use super::queue_methods::clean;
 use super::session::At;
 
 fn not_default(name: &ShortStr) -> Result<(), Fault> {
@@ -20,7 +19,7 @@ fn not_default(name: &ShortStr) -> Result<(), Fault> {
 impl Broker {
     pub(super) fn on_exchange_declare(&mut self, at: At, declare: exchange::Declare) -> Reply {
         let vhost = self.vhost_of(at);
-        let name = clean(&declare.exchange);
+        let name = declare.exchange.without_line_breaks();
         let no_wait = declare.no_wait;
         not_default(&name)?;
         if declare.passive {
@@ -70,7 +69,7 @@ impl Broker {
 
     pub(super) fn on_exchange_delete(&mut self, at: At, delete: &exchange::Delete) -> Reply {
         let vhost = self.vhost_of(at);
-        let name = clean(&delete.exchange);
+        let name = delete.exchange.without_line_breaks();
         not_default(&name)?;
         let what = || fault::exchange(name.as_bytes(), self.vhost_name(vhost));
         if name.as_bytes().starts_with(b"amq.") {
@@ -111,7 +110,7 @@ impl Broker {
         destination: &ShortStr,
     ) -> Result<(ExchangeId, ExchangeId), Fault> {
         let vhost = self.vhost_of(at);
-        let (source, destination) = (clean(source), clean(destination));
+        let (source, destination) = (source.without_line_breaks(), destination.without_line_breaks());
         not_default(&destination)?;
         not_default(&source)?;
         let find = |name: &ShortStr| {

@@ -1,5 +1,4 @@
 use alloc::format;
-use alloc::vec::Vec;
 
 use crate::amqp::{Method, ShortStr, basic, queue};
 
@@ -13,16 +12,6 @@ use super::link::Link;
 use super::queue::{Declared, Queue};
 use super::reply_to::is_reply_to;
 use super::session::At;
-
-/// RabbitMQ takes line breaks out of names that are declared, bound or deleted, and leaves them where a queue is read.
-pub(super) fn clean(name: &ShortStr) -> ShortStr {
-    if !name.as_bytes().iter().any(|octet| matches!(octet, b'\r' | b'\n')) {
-        return name.clone();
-    }
-    let kept: Vec<u8> =
-        name.as_bytes().iter().copied().filter(|octet| !matches!(octet, b'\r' | b'\n')).collect();
-    ShortStr::copy(&kept)
-}
 
 impl Broker {
     /// The virtual host of a connection.
@@ -58,7 +47,7 @@ impl Broker {
 
     pub(super) fn on_queue_declare(&mut self, at: At, declare: queue::Declare) -> Reply {
         let vhost = self.vhost_of(at);
-        let name = clean(&declare.queue);
+        let name = declare.queue.without_line_breaks();
         let no_wait = declare.no_wait;
         if is_reply_to(name.as_bytes()) {
             return self.on_declare_replies(at, &name, no_wait);
@@ -153,7 +142,7 @@ impl Broker {
         key: &ShortStr,
     ) -> Result<(ExchangeId, Destination, ShortStr), Fault> {
         let vhost = self.vhost_of(at);
-        let (queue, exchange) = (&clean(queue), clean(exchange));
+        let (queue, exchange) = (&queue.without_line_breaks(), exchange.without_line_breaks());
         if exchange.is_empty() {
             // RabbitMQ looks at an empty queue name first.
             if queue.is_empty() {
@@ -182,7 +171,7 @@ impl Broker {
     }
 
     pub(super) fn on_queue_delete(&mut self, at: At, delete: &queue::Delete) -> Reply {
-        let id = match self.own_queue(at, &clean(&delete.queue)) {
+        let id = match self.own_queue(at, &delete.queue.without_line_breaks()) {
             Ok(id) => id,
             Err(fault)
                 if fault.code == crate::amqp::ReplyCode::NOT_FOUND && !fault.text.starts_with("no prev") =>
