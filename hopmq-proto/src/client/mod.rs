@@ -9,6 +9,8 @@ mod config;
 mod connection;
 mod event;
 mod message;
+#[allow(dead_code)] // until the session is driven by it
+mod session;
 
 pub use close::{
     CloseReason, HandshakeError, HandshakeStep, Lost, PeerMisbehaved, ProtocolVersion, ServerClose,
@@ -19,3 +21,4 @@ pub use event::{
     CallError, ChannelId, ConfirmFailures, Confirmation, DeliveryId, Event, Reply, ServerInfo, Token,
 };
 pub use message::{Delivery, Message, Returned};
+pub use session::Entity;
