@@ -8,6 +8,7 @@
 //! * [`amqp`] is the wire: frames, methods, properties, tables. Both sides use it.
 //! * [`client::Connection`] is one connection of a client.
 //! * [`broker::Broker`] is a whole broker; each of its connections is an engine.
+//! * [`fsm`] is what lifecycles are written in.
 //!
 //! # The contract
 //!
@@ -78,5 +79,6 @@ pub mod amqp;
 pub mod broker;
 pub mod client;
 mod engine;
+pub mod fsm;
 
 pub use engine::{Chunks, Deadlines, Engine, Instant, Outbox, Want};
