@@ -1,9 +1,10 @@
-//! What the tests share: scenarios for both brokers, the seeded world, the bodies of the fuzz targets.
+//! What the tests share: scenarios for both brokers, the seeded world, the bodies of the fuzz targets, chaos.
 
 pub mod blocking;
 pub mod capture;
 pub mod carried;
 pub mod certificates;
+pub mod chaos;
 pub mod closed_port;
 pub mod door;
 pub mod fuzz;

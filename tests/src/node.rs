@@ -54,15 +54,26 @@ impl Node {
         logs.map(|log| fs::read_to_string(log).unwrap()).collect()
     }
 
-    fn script(&self, command: &str, arguments: &[&str]) -> String {
+    /// Runs a command of `tests/rabbitmq` on it, and gives what it said.
+    ///
+    /// # Errors
+    ///
+    /// What it complained of.
+    pub fn try_script(&self, command: &str, arguments: &[&str]) -> Result<String, String> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("rabbitmq");
         let mut program = Command::new(script);
         program.arg(command).arg(&self.folder).args(arguments).stdin(Stdio::null());
-        let output = program.output().unwrap();
+        let output = program.output().map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() {
+            return Ok(said);
+        }
         let complained = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "tests/rabbitmq {command} {arguments:?}: {said}{complained}");
-        said
+        Err(format!("tests/rabbitmq {command} {arguments:?}: {said}{complained}"))
+    }
+
+    fn script(&self, command: &str, arguments: &[&str]) -> String {
+        self.try_script(command, arguments).unwrap_or_else(|complaint| panic!("{complaint}"))
     }
 }
 

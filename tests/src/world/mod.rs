@@ -27,7 +27,7 @@ mod ledger;
 mod line;
 mod model;
 mod pipe;
-mod rng;
+pub(crate) mod rng;
 mod run;
 mod tally;
 mod tap;
