@@ -100,7 +100,11 @@ impl Delivery {
 
     fn settle(self, settle: Settle) -> Result<(), SettleError> {
         match self.id {
-            Some(id) => self.channel.shared().command(|state, now| state.engine.settle(id, settle, now)),
+            Some(id) => self.channel.shared().command(|state, now| {
+                state.engine.settle(id, settle, now)?;
+                state.counts.on_settled(settle);
+                Ok(())
+            }),
             None => Ok(()),
         }
     }

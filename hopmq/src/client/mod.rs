@@ -16,6 +16,7 @@ mod exchange;
 mod handle;
 #[cfg(feature = "json")]
 mod json;
+mod meter;
 mod no_wait;
 mod options;
 mod provider;

@@ -68,7 +68,9 @@ impl<'a> Message<'a> {
         if self.max_unconfirmed != usize::MAX {
             state.engine.check_unconfirmed(channel.inner.id, self.max_unconfirmed)?;
         }
-        state.engine.publish(channel.inner.id, &publish, self.properties, &self.body, now)
+        let sent = state.engine.publish(channel.inner.id, &publish, self.properties, &self.body, now)?;
+        state.counts.on_publish(sent);
+        Ok(sent)
     }
 
     fn not_sent(&mut self, error: proto::PublishError) -> PublishError {

@@ -13,6 +13,7 @@ use hopmq_proto::{Engine as _, Instant, Outbox, Want};
 
 use super::answers::{Answers, Slot};
 use super::events::{ConnectionEvent, EventLog};
+use super::meter::{Counts, Meter};
 use super::replies::Replies;
 use super::waits::{Ticket, Waits};
 use crate::driver::{Host, Input, Pass, run_engine};
@@ -30,6 +31,7 @@ const AWAITED_FACTOR: usize = 16;
 pub(crate) struct Shared {
     state: Mutex<State>,
     clock: Box<dyn Clock>,
+    meter: Meter,
 }
 
 /// The locked state. What is stale in it is dropped after the lock is released: fields are dropped in their order.
@@ -84,6 +86,7 @@ pub(crate) struct State {
     max_buffered: usize,
     /// What happened to the connection as a whole.
     pub(crate) log: EventLog,
+    pub(super) counts: Counts,
 }
 
 /// What has come for one consumer.
@@ -115,6 +118,7 @@ pub enum ConsumerEnd {
 
 impl Shared {
     pub(crate) fn new(config: Config, clock: impl Clock) -> Arc<Self> {
+        let meter = Meter::new(&config);
         let (publish_timeout, call_timeout) = (config.publish_timeout, config.call_timeout);
         let state = State {
             max_buffered: config.max_event_bytes,
@@ -132,8 +136,9 @@ impl Shared {
             call_timeout,
             buffered: 0,
             log: EventLog::default(),
+            counts: Counts::default(),
         };
-        Arc::new(Self { state: Mutex::new(state), clock: Box::new(clock) })
+        Arc::new(Self { state: Mutex::new(state), clock: Box::new(clock), meter })
     }
 
     fn lock(&self) -> Locked<'_> {
@@ -331,6 +336,7 @@ impl State {
     // Events.
 
     fn on_event(&mut self, event: Event, woken: &mut Vec<Waker>, now: Instant) {
+        self.counts.on_event(&event);
         self.hand_out(event, woken, now);
         self.update_pause(now);
     }
@@ -447,10 +453,15 @@ impl Host for ClientHost {
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         match input {
-            Input::Bytes(input) => state.engine.handle_input(input, now),
+            Input::Bytes(input) => {
+                let len = input.len();
+                state.engine.handle_input(input, now);
+                state.counts.on_input(len - input.len());
+            }
             Input::Eof => state.engine.handle_eof(now),
             Input::Failed(error) => state.engine.handle_transport_error(error.to_string(), now),
         }
+        let unwritten = wire.len();
         let mut pass = run_engine(
             state,
             |state| &mut state.engine,
@@ -458,6 +469,8 @@ impl Host for ClientHost {
             now,
             |state, event| state.on_event(event, &mut self.woken, now),
         );
+        let waiting = wire.len() + state.engine.outbox().len();
+        state.counts.on_output(wire.len() - unwritten, waiting);
         state.room.wake_due(now, &mut self.woken);
         state.deadlines.wake_due(now, &mut self.woken);
         if pass.want != Want::Shutdown {
@@ -465,7 +478,9 @@ impl Host for ClientHost {
             pass.deadline = pass.deadline.into_iter().chain(waiting).min();
         }
         state.stale.extend(state.driver.replace(waker.clone()));
+        let counts = state.counts.take();
         drop(guard);
+        self.shared.meter.flush(&counts);
         self.wake_all();
         pass
     }
@@ -478,8 +493,11 @@ impl Host for ClientHost {
             state.on_event(event, &mut self.woken, now);
         }
         let driver = state.driver.take(); // or it would hold on to a task that is no more
+        state.counts.on_output(0, 0);
+        let counts = state.counts.take();
         drop(guard);
         drop(driver);
+        self.shared.meter.flush(&counts);
         self.wake_all();
     }
 }
