@@ -21,4 +21,4 @@ pub use event::{
     CallError, ChannelId, ConfirmFailures, Confirmation, DeliveryId, Event, Reply, ServerInfo, Token,
 };
 pub use message::{Delivery, Message, Returned};
-pub use session::Entity;
+pub use session::{Entity, EntityOutcome, Refused};

@@ -1,7 +1,10 @@
 //! What is restored, against a server that is a few maps.
 
+mod restore;
 mod server;
 mod topology;
+mod wire;
+mod world;
 
 use crate::amqp::{Method, ShortStr, exchange, queue};
 
