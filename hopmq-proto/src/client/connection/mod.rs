@@ -12,10 +12,10 @@ mod error;
 mod handshake;
 mod held;
 mod last_queue;
-mod open;
 mod publishing;
 mod returns;
 mod settled;
+mod work;
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -24,7 +24,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use self::core::{Core, Timer};
 use self::handshake::{Greeting, Handshake, Progress};
-use self::open::Open;
+use self::work::Work;
 use super::{
     CallError, ChannelId, CloseReason, Config, Delivery, DeliveryId, Event, Lost, PeerMisbehaved, Reply,
     Token,
@@ -50,7 +50,7 @@ pub struct Connection {
 #[derive(Debug)]
 enum Phase {
     Handshake(Handshake),
-    Open(Open),
+    Open(Work),
     /// `connection.close` is sent; everything but `close` and `close-ok` is dropped.
     Closing {
         token: Token,
@@ -77,7 +77,7 @@ impl Connection {
         }
     }
 
-    fn open(&mut self) -> Result<(&mut Open, &mut Core), CommandError> {
+    fn open(&mut self) -> Result<(&mut Work, &mut Core), CommandError> {
         match &mut self.phase {
             Phase::Open(open) => Ok((open, &mut self.core)),
             Phase::Handshake(_) => Err(CommandError::NotOpen),
@@ -393,7 +393,7 @@ impl Connection {
             (Phase::Handshake(handshake), Some(method)) if head.channel == 0 => {
                 let method = method.map_err(|error| CloseReason::PeerMisbehaved(error.into()))?;
                 if let Progress::Opened(info) = handshake.on_method(&mut self.core, method, now)? {
-                    self.phase = Phase::Open(Open::new(&info));
+                    self.phase = Phase::Open(Work::new(&info));
                     self.core.emit(Event::Opened(info));
                 }
                 Ok(())

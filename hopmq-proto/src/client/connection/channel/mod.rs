@@ -11,7 +11,7 @@ use super::consumers::Consumers;
 use super::core::{Core, Timer};
 use super::held::Held;
 use super::last_queue::LastQueue;
-use super::open::Flow;
+use super::work::Flow;
 use super::publishing::Publishing;
 use super::settled::Settled;
 use super::{CommandError, PublishError, Settle, SettleError};

@@ -10,9 +10,9 @@ use crate::Instant;
 use crate::amqp::{FRAME_HEADER_LEN, FrameHead, FrameKind, Method, Properties, Publish, connection};
 use crate::client::{ChannelId, CloseReason, Event, PeerMisbehaved, ServerInfo, Token};
 
-/// The phase in which work is done: the channels, and whether publishes may flow.
+/// Where work is done: the channels, and whether publishes may flow.
 #[derive(Debug)]
-pub(super) struct Open {
+pub(super) struct Work {
     pub(super) channels: Channels,
     pub(super) control: Control,
     /// The server takes no publishes for now.
@@ -29,7 +29,7 @@ pub(super) enum Flow {
     Ended(Arc<CloseReason>),
 }
 
-impl Open {
+impl Work {
     pub(super) fn new(info: &ServerInfo) -> Self {
         Self {
             channels: Channels::new(info.channel_max),
