@@ -37,6 +37,16 @@ pub enum CloseReason {
     /// The network or the server went away.
     #[error("the connection was lost: {0}")]
     Lost(Lost),
+    /// The server cannot be reached.
+    #[error("the server cannot be reached: {0}")]
+    Unreachable(String),
+    /// After a loss the server takes fewer channels than before, and this one's number is too high.
+    #[error("the server takes no more than {0} channels now")]
+    TooManyChannels(u16),
+    /// A message that was to be sent again after a loss does not fit what the server takes now. This is the end of that
+    /// message only.
+    #[error("it cannot be sent again: {0}")]
+    Unsendable(WireError),
 }
 
 /// A close that the server sent.

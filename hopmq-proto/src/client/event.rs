@@ -1,9 +1,13 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use thiserror::Error;
 
+use super::session::{Entity, EntityOutcome, Refused};
 use super::{CloseReason, Delivery, Returned};
+use crate::Instant;
 use crate::amqp::{FieldTable, Method, ShortStr};
 
 /// The number of an accepted command, until one event resolves it. Numbers are never used twice.
@@ -40,6 +44,8 @@ impl ChannelId {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct DeliveryId {
     pub(super) channel: ChannelId,
+    /// How often its channel had been brought back before.
+    pub(super) epoch: u32,
     pub(super) tag: u64,
 }
 
@@ -105,6 +111,47 @@ pub enum Event {
         channel: ChannelId,
         /// Why.
         reason: Arc<CloseReason>,
+    },
+    /// The connection was lost, and a session is about to bring it back. What was delivered before can no longer be
+    /// settled: the server delivers it again.
+    Lost {
+        /// Why.
+        reason: Arc<CloseReason>,
+    },
+    /// An attempt to connect has failed.
+    AttemptFailed {
+        /// The number of the endpoint.
+        endpoint: usize,
+        /// Why.
+        reason: Arc<CloseReason>,
+        /// When the endpoints are tried again; `None` when the next one is tried at once, or no more.
+        retry_at: Option<Instant>,
+    },
+    /// A consumer is back. What it gets from now on was not delivered to it before, or comes again.
+    ConsumerResumed {
+        /// The `basic.consume` that started the consumer.
+        consumer: Token,
+    },
+    /// A queue that the server named has come back under another name. Commands with the old one mean the new one.
+    QueueRenamed {
+        /// As it was.
+        old: ShortStr,
+        /// As it is.
+        new: ShortStr,
+    },
+    /// The server refused to bring something back. The session goes on without it.
+    Degraded {
+        /// What.
+        entity: Box<Entity>,
+        /// Why.
+        reason: Refused,
+    },
+    /// The session is back, with what came back of it.
+    Recovered {
+        /// How long it was gone.
+        took: Duration,
+        /// Everything that was to be brought back, and whether it was.
+        outcomes: Vec<EntityOutcome>,
     },
     /// The server takes no publishes for now; they are refused until `Writable`.
     Blocked {

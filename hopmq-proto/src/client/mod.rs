@@ -9,7 +9,6 @@ mod config;
 mod connection;
 mod event;
 mod message;
-#[allow(dead_code)] // until the session is driven by it
 mod session;
 
 pub use close::{
@@ -21,4 +20,6 @@ pub use event::{
     CallError, ChannelId, ConfirmFailures, Confirmation, DeliveryId, Event, Reply, ServerInfo, Token,
 };
 pub use message::{Delivery, Message, Returned};
-pub use session::{Entity, EntityOutcome, Refused};
+pub use session::{
+    Backoff, Entity, EntityFilter, EntityOutcome, Recovery, RecoveryMode, Refused, Session, WhenLost,
+};

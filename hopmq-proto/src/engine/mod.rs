@@ -54,6 +54,16 @@ pub enum Want {
     ReadWrite,
     /// Write the outbox, but do not read for now: the owner has more unread events than its bound allows.
     Write,
-    /// Write what the outbox holds, then close the transport. The engine needs nothing more.
+    /// Write what the outbox holds, then close the transport. The engine needs nothing more from it.
     Shutdown,
+    /// Open a transport to the endpoint with this number. Each attempt has a number of its own: when it changes, or is
+    /// wanted no more, the attempt is to be given up.
+    Dial {
+        /// Which endpoint.
+        endpoint: usize,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// There is no transport, and none is wanted before the next deadline.
+    Wait,
 }

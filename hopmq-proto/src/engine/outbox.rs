@@ -214,6 +214,12 @@ impl Outbox {
         core::mem::take(&mut self.dropped)
     }
 
+    /// Counts `bytes` among what [`take_dropped`](Outbox::take_dropped) gives: an engine that has kept them for longer
+    /// than until they were written lets go of them here.
+    pub fn drop_later(&mut self, bytes: Bytes) {
+        self.dropped.push(bytes);
+    }
+
     fn seal(&mut self) {
         if !self.tail.is_empty() {
             let bytes = self.tail.split().freeze();

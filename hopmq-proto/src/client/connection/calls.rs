@@ -1,4 +1,6 @@
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use crate::Instant;
 use crate::amqp::{Method, ShortStr};
@@ -13,6 +15,8 @@ use crate::client::Token;
 #[derive(Debug, Default)]
 pub(super) struct Calls {
     waiting: VecDeque<Call>,
+    /// Those that are sent when the channel is back, oldest first.
+    unsent: VecDeque<Unsent>,
 }
 
 #[derive(Debug)]
@@ -21,6 +25,19 @@ pub(super) struct Call {
     pub(super) token: Option<Token>,
     pub(super) expects: Expects,
     due: Instant,
+    /// It is the channel's own, to be as it was before a loss.
+    pub(super) own: bool,
+    /// What was called, where that outlives a loss of the connection.
+    pub(super) method: Option<Box<Method>>,
+}
+
+/// A call that waits for the connection to come back.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    /// `None` once the caller has gone.
+    pub(super) token: Option<Token>,
+    pub(super) method: Method,
+    pub(super) due: Instant,
 }
 
 /// What answers a call.
@@ -35,6 +52,8 @@ pub(super) enum Expects {
         no_ack: bool,
         /// The name that it was given; empty when the server chooses one.
         tag: ShortStr,
+        /// The prefetch that it was started with.
+        prefetch: u16,
     },
     /// `basic.cancel-ok` for this consumer.
     Cancel(ShortStr),
@@ -48,11 +67,70 @@ pub(super) enum Expects {
 
 impl Calls {
     pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.unsent.len()
     }
 
-    pub(super) fn push(&mut self, token: Option<Token>, expects: Expects, due: Instant) {
-        self.waiting.push_back(Call { token, expects, due });
+    pub(super) fn push(
+        &mut self,
+        token: Option<Token>,
+        expects: Expects,
+        due: Instant,
+        method: Option<Box<Method>>,
+    ) {
+        self.waiting.push_back(Call { token, expects, due, own: false, method });
+    }
+
+    /// A call of the channel's own.
+    pub(super) fn push_own(&mut self, expects: Expects, due: Instant) {
+        self.waiting.push_back(Call { token: None, expects, due, own: true, method: None });
+    }
+
+    /// Whether somebody waits for an answer.
+    pub(super) fn has_callers(&self) -> bool {
+        self.waiting.iter().any(|call| call.token.is_some())
+    }
+
+    /// The consumers that the channel is starting again, oldest first.
+    pub(super) fn own_consumers(&self) -> impl Iterator<Item = Token> {
+        self.waiting.iter().filter(|call| call.own).filter_map(|call| match call.expects {
+            Expects::Consume { consumer, .. } => Some(consumer),
+            _ => None,
+        })
+    }
+
+    /// A call for when the channel is back.
+    pub(super) fn push_unsent(&mut self, token: Option<Token>, method: Method, due: Instant) {
+        self.unsent.push_back(Unsent { token, method, due });
+    }
+
+    pub(super) fn pop_unsent(&mut self) -> Option<Unsent> {
+        self.unsent.pop_front()
+    }
+
+    /// The connection was lost. What can be repeated is to be sent again, if `repeat` says so; gives the other calls.
+    pub(super) fn on_lost(&mut self, repeat: bool) -> Vec<Call> {
+        let mut others = Vec::new();
+        let mut unsent = VecDeque::new();
+        for call in core::mem::take(&mut self.waiting) {
+            match call {
+                Call { own: true, .. } => {}
+                Call { token, due, method: Some(method), .. } if repeat && is_repeatable(&method, token) => {
+                    unsent.push_back(Unsent { token, method: *method, due });
+                }
+                call => others.push(call),
+            }
+        }
+        unsent.append(&mut self.unsent);
+        self.unsent = unsent;
+        others
+    }
+
+    /// The server has named a queue: the calls behind its declare that mean it by the empty name get the name.
+    pub(super) fn name_queue(&mut self, name: &ShortStr) {
+        let behind = self.waiting.iter_mut().take_while(|call| !matches!(call.expects, Expects::Declare(_)));
+        for method in behind.filter_map(|call| call.method.as_deref_mut()) {
+            super::last_queue::put_name(method, name);
+        }
     }
 
     /// The call that `method` answers, if it answers one. A get that brings a message is answered later, by
@@ -90,22 +168,31 @@ impl Calls {
     pub(super) fn abandon(&mut self, token: Token) {
         if let Some(call) = self.waiting.iter_mut().find(|call| call.token == Some(token)) {
             call.token = None;
+        } else if let Some(call) = self.unsent.iter_mut().find(|call| call.token == Some(token)) {
+            call.token = None;
         }
     }
 
     /// The token of a call that is due, which becomes a tombstone.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<Token> {
-        self.waiting.iter_mut().take_while(|call| call.due <= now).find_map(|call| call.token.take())
+        let sent =
+            self.waiting.iter_mut().take_while(|call| call.due <= now).find_map(|call| call.token.take());
+        let mut unsent = self.unsent.iter_mut().filter(|call| call.due <= now);
+        sent.or_else(|| unsent.find_map(|call| call.token.take()))
     }
 
     /// When the oldest call that somebody waits for is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.waiting.iter().find(|call| call.token.is_some()).map(|call| call.due)
+        let sent = self.waiting.iter().find(|call| call.token.is_some()).map(|call| call.due);
+        let unsent = self.unsent.iter().filter(|call| call.token.is_some()).map(|call| call.due);
+        sent.into_iter().chain(unsent).min()
     }
 
     /// Forgets all calls, and gives the tokens to resolve.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Token> {
-        core::mem::take(&mut self.waiting).into_iter().filter_map(|call| call.token)
+        let Self { waiting, unsent } = core::mem::take(self);
+        let sent = waiting.into_iter().filter_map(|call| call.token);
+        sent.chain(unsent.into_iter().filter_map(|call| call.token))
     }
 }
 
@@ -137,9 +224,12 @@ impl Expects {
     /// What answers `method`; `None` when it is not a call, or one that asks for no answer.
     pub(super) fn of(method: &Method, token: Token) -> Option<Self> {
         Some(match method {
-            Method::BasicConsume(consume) if !consume.no_wait => {
-                Self::Consume { consumer: token, no_ack: consume.no_ack, tag: consume.consumer_tag.clone() }
-            }
+            Method::BasicConsume(consume) if !consume.no_wait => Self::Consume {
+                consumer: token,
+                no_ack: consume.no_ack,
+                tag: consume.consumer_tag.clone(),
+                prefetch: 0,
+            },
             Method::BasicCancel(cancel) if !cancel.no_wait => Self::Cancel(cancel.consumer_tag.clone()),
             Method::BasicGet(get) => Self::Get { no_ack: get.no_ack },
             Method::ExchangeDeclare(m) if !m.no_wait => Self::Method((40, 11)),
@@ -174,6 +264,20 @@ pub(super) const fn asks_for_no_answer(method: &Method) -> bool {
         Method::QueueBind(m) => m.no_wait,
         Method::QueuePurge(m) => m.no_wait,
         Method::QueueDelete(m) => m.no_wait,
+        _ => false,
+    }
+}
+
+/// Whether a call can be made again when nobody knows whether it took effect: what it asks for is then so, once.
+fn is_repeatable(method: &Method, token: Option<Token>) -> bool {
+    match method {
+        Method::ChannelOpen(_) | Method::BasicConsume(_) => token.is_some(),
+        Method::ExchangeDeclare(_)
+        | Method::ExchangeBind(_)
+        | Method::QueueDeclare(_)
+        | Method::QueueBind(_)
+        | Method::BasicQos(_)
+        | Method::ConfirmSelect(_) => true,
         _ => false,
     }
 }

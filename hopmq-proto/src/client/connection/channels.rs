@@ -12,12 +12,16 @@ use crate::client::{ChannelId, CloseReason, Token};
 
 /// The channels of a connection, by number. A number is used again once both sides are done with it, and each use is
 /// an incarnation of its own.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Channels {
     /// Slot `n` is channel `n + 1`.
     slots: Vec<Slot>,
     free: BinaryHeap<Reverse<u16>>,
     max: u16,
+    /// The number of the session's own channel, when there is one to spare.
+    spare: Option<u16>,
+    /// The session's own channel, which has the highest number.
+    private: Option<Box<Channel>>,
 }
 
 #[derive(Debug)]
@@ -36,8 +40,10 @@ enum SlotState {
 }
 
 impl Channels {
-    pub(super) fn new(max: u16) -> Self {
-        Self { slots: Vec::new(), free: BinaryHeap::new(), max }
+    /// The connection is open, and may have channels up to `max`. A session keeps the last one for itself.
+    pub(super) fn on_opened(&mut self, max: u16, keeps: bool) {
+        self.spare = (keeps && max > 1).then_some(max);
+        self.max = if self.spare.is_some() { max - 1 } else { max };
     }
 
     /// Opens a channel with the lowest free number.
@@ -63,7 +69,7 @@ impl Channels {
     pub(super) fn by_number(&mut self, number: u16) -> Option<&mut Channel> {
         match self.slots.get_mut(usize::from(number).checked_sub(1)?) {
             Some(Slot { state: SlotState::Used(channel), .. }) => Some(channel),
-            _ => None,
+            _ => self.private.as_deref_mut().filter(|channel| channel.number() == number),
         }
     }
 
@@ -79,13 +85,18 @@ impl Channels {
             {
                 Err(CommandError::Closed(reason.clone()))
             }
-            _ => Err(CommandError::Stale),
+            _ => match &mut self.private {
+                Some(channel) if channel.id() == id => Ok(channel),
+                _ => Err(CommandError::Stale),
+            },
         }
     }
 
     /// Frees the number of a channel that both sides are done with.
     pub(super) fn free(&mut self, number: u16, reason: Arc<CloseReason>) {
-        if let Some(slot) = self.slots.get_mut(usize::from(number).wrapping_sub(1)) {
+        if self.private.as_ref().is_some_and(|channel| channel.number() == number) {
+            self.private = None;
+        } else if let Some(slot) = self.slots.get_mut(usize::from(number).wrapping_sub(1)) {
             slot.state = SlotState::Free(reason);
             self.free.push(Reverse(number));
         }
@@ -97,6 +108,54 @@ impl Channels {
             if let SlotState::Used(channel) = &mut slot.state {
                 channel.end(core, reason);
                 slot.state = SlotState::Free(reason.clone());
+            }
+        }
+        self.private = None;
+    }
+
+    // Another life.
+
+    /// Opens the session's own channel.
+    pub(super) fn open_private(&mut self, core: &mut Core, now: Instant) -> Option<ChannelId> {
+        let number = self.spare?;
+        let id = ChannelId { number, incarnation: core.incarnation() };
+        self.private = Some(Box::new(Channel::open_private(core, id, now)));
+        Some(id)
+    }
+
+    /// The connection was lost. Channels that cannot come back end.
+    pub(super) fn on_lost(&mut self, core: &mut Core, reason: &Arc<CloseReason>, repeat: bool) {
+        self.private = None;
+        for (slot, number) in self.slots.iter_mut().zip(1..) {
+            if let SlotState::Used(channel) = &mut slot.state
+                && !channel.on_lost(core, reason, repeat)
+            {
+                slot.state = SlotState::Free(reason.clone());
+                self.free.push(Reverse(number));
+            }
+        }
+    }
+
+    /// All that are in use.
+    pub(super) fn used(&mut self) -> impl Iterator<Item = &mut Channel> {
+        self.slots.iter_mut().filter_map(|slot| match &mut slot.state {
+            SlotState::Used(channel) => Some(&mut **channel),
+            SlotState::Free(_) => None,
+        })
+    }
+
+    /// Brings back the channels that were lost. Those with a number that the server does not take any more end.
+    pub(super) fn resume(&mut self, core: &mut Core, now: Instant) {
+        let max = self.max;
+        for (slot, number) in self.slots.iter_mut().zip(1..) {
+            match &mut slot.state {
+                SlotState::Used(channel) if number <= max => channel.resume(core, now),
+                SlotState::Used(channel) => {
+                    let reason = Arc::new(CloseReason::TooManyChannels(max));
+                    channel.end(core, &reason);
+                    slot.state = SlotState::Free(reason);
+                }
+                SlotState::Free(_) => {}
             }
         }
     }

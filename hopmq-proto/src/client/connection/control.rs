@@ -27,7 +27,7 @@ impl Control {
         core.send(0, &update.into(), now)?;
         let token = core.token();
         let due = now + core.config.call_timeout;
-        self.calls.push(Some(token), Expects::Method((10, 71)), due);
+        self.calls.push(Some(token), Expects::Method((10, 71)), due, None);
         if !core.deadlines.is_set(Timer::Call(0)) {
             core.deadlines.set(Timer::Call(0), due);
         }

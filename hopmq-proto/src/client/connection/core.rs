@@ -4,12 +4,18 @@ use core::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::held::Run;
+use super::kept::Store;
+use super::lives::Private;
 use crate::amqp::{FRAME_MIN_SIZE, HEARTBEAT_FRAME, Method, WireError, write_method};
+use crate::client::session::Topology;
 use crate::client::{CloseReason, Config, Event, Lost, PeerMisbehaved, Token};
 use crate::{Deadlines, Instant, Outbox};
 
 /// How many bytes of answers may wait for the server to read them.
 pub(super) const MAX_ANSWERS: usize = 4 << 20;
+
+/// How many exchanges, queues and bindings a session remembers.
+const MAX_ENTITIES: usize = 65_536;
 
 /// What can become due. Where two are due at once, the order here is the order they fire in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +42,8 @@ pub(super) struct Core {
     pub(super) deadlines: Deadlines<Timer>,
     /// The negotiated limit, or the one that holds before tuning.
     pub(super) frame_max: usize,
+    /// What it was in the life before.
+    pub(super) frame_max_before: usize,
     /// The owner has asked not to read for now.
     paused: bool,
     /// How much of the outbox answers what the server sent, counted since it was last seen empty.
@@ -51,6 +59,18 @@ pub(super) struct Core {
     last_received: Instant,
     /// Too much waited to be polled at some time since silence was last looked at.
     overfull: bool,
+    /// What outlives this life is kept for the next one.
+    pub(super) keeps: bool,
+    /// Nothing of an earlier life has to be brought back before channels may work.
+    pub(super) live: bool,
+    /// How many channels are being brought back.
+    pub(super) resuming: usize,
+    /// Publishes are refused while so many bytes are kept.
+    pub(super) max_kept: usize,
+    pub(super) kept: Store,
+    pub(super) topology: Topology,
+    /// What has come on the session's own channel.
+    pub(super) private: VecDeque<Private>,
 }
 
 impl Core {
@@ -60,6 +80,7 @@ impl Core {
             outbox: Outbox::new(),
             deadlines: Deadlines::new(),
             frame_max: FRAME_MIN_SIZE,
+            frame_max_before: FRAME_MIN_SIZE,
             paused: false,
             answers: 0,
             released: 0,
@@ -70,7 +91,33 @@ impl Core {
             last_queued: now,
             last_received: now,
             overfull: false,
+            keeps: false,
+            live: false,
+            resuming: 0,
+            max_kept: usize::MAX,
+            kept: Store::default(),
+            topology: Topology::new(MAX_ENTITIES),
+            private: VecDeque::new(),
         }
+    }
+
+    /// A number for the session's own channel.
+    pub(super) fn incarnation(&mut self) -> u32 {
+        #[allow(clippy::cast_possible_truncation)] // that they differ is enough
+        let number = self.token().0 as u32;
+        number
+    }
+
+    /// Begins anew with another transport. Tokens go on, and what was not told yet still is.
+    pub(super) fn start_life(&mut self, now: Instant) {
+        self.outbox.clear();
+        self.frame_max_before = self.frame_max_before.max(self.frame_max);
+        self.frame_max = FRAME_MIN_SIZE;
+        (self.answers, self.released) = (0, 0);
+        self.heartbeat = Duration::ZERO;
+        (self.last_queued, self.last_received) = (now, now);
+        self.private.clear();
+        self.resuming = 0;
     }
 
     pub(super) fn token(&mut self) -> Token {

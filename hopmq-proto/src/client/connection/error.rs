@@ -15,6 +15,9 @@ pub enum CommandError {
     /// The connection or channel has ended.
     #[error(transparent)]
     Closed(Arc<CloseReason>),
+    /// The connection is lost and may come back; this is not for then.
+    #[error("the connection is lost, and not recovered yet")]
+    Disconnected,
     /// The channel has ended long ago: its number belongs to the second channel since, or a later one.
     #[error("the channel has ended")]
     Stale,
@@ -66,8 +69,9 @@ pub enum SettleError {
     /// The channel that it came on has ended, and the server has put the message back into its queue.
     #[error("the delivery's channel has ended: {0}")]
     Closed(Arc<CloseReason>),
-    /// The channel that it came on has ended long ago.
-    #[error("the delivery's channel has ended")]
+    /// The channel that it came on has ended long ago; or the connection was lost since, and the server has put the
+    /// message back into its queue.
+    #[error("the delivery is of a channel or connection that is no more")]
     Stale,
     /// A later delivery was settled with `multiple`, and this one with it; or a recover has put it back into its queue.
     #[error("the delivery is already settled")]

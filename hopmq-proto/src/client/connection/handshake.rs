@@ -1,5 +1,6 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
@@ -48,10 +49,10 @@ pub(super) enum Progress {
 
 impl Handshake {
     /// Sends the protocol header and starts the deadline.
-    pub(super) fn start(core: &mut Core, now: Instant) -> Self {
+    pub(super) fn start(core: &mut Core, timeout: Duration, now: Instant) -> Self {
         core.outbox.tail().extend_from_slice(&PROTOCOL_HEADER);
         core.outbox.end_frame();
-        core.deadlines.set(Timer::Connect, now + core.config.connect_timeout);
+        core.deadlines.set(Timer::Connect, now + timeout);
         let info = ServerInfo { properties: Default::default(), channel_max: 0, frame_max: 0, heartbeat: 0 };
         Self { step: HandshakeStep::Greeting, info, login_len: 0, not_amqp: Vec::new() }
     }

@@ -35,21 +35,27 @@ impl LastQueue {
 
     /// Puts the name where `method` means it. With a queue's name an empty routing key of a binding goes, too.
     pub(super) fn resolve(&self, method: &mut Method) {
-        let Some(name) = &self.name else { return };
-        let (queue, routing_key) = match method {
-            Method::QueueBind(bind) => (&mut bind.queue, Some(&mut bind.routing_key)),
-            Method::QueueUnbind(unbind) => (&mut unbind.queue, Some(&mut unbind.routing_key)),
-            Method::QueuePurge(purge) => (&mut purge.queue, None),
-            Method::QueueDelete(delete) => (&mut delete.queue, None),
-            Method::BasicConsume(consume) => (&mut consume.queue, None),
-            Method::BasicGet(get) => (&mut get.queue, None),
-            _ => return,
-        };
-        if queue.is_empty() {
-            *queue = name.clone();
-            if let Some(routing_key) = routing_key.filter(|key| key.is_empty()) {
-                *routing_key = name.clone();
-            }
+        if let Some(name) = &self.name {
+            put_name(method, name);
+        }
+    }
+}
+
+/// Puts the name of the queue where `method` means it by the empty name.
+pub(super) fn put_name(method: &mut Method, name: &ShortStr) {
+    let (queue, routing_key) = match method {
+        Method::QueueBind(bind) => (&mut bind.queue, Some(&mut bind.routing_key)),
+        Method::QueueUnbind(unbind) => (&mut unbind.queue, Some(&mut unbind.routing_key)),
+        Method::QueuePurge(purge) => (&mut purge.queue, None),
+        Method::QueueDelete(delete) => (&mut delete.queue, None),
+        Method::BasicConsume(consume) => (&mut consume.queue, None),
+        Method::BasicGet(get) => (&mut get.queue, None),
+        _ => return,
+    };
+    if queue.is_empty() {
+        *queue = name.clone();
+        if let Some(routing_key) = routing_key.filter(|key| key.is_empty()) {
+            *routing_key = name.clone();
         }
     }
 }

@@ -11,7 +11,9 @@ mod core;
 mod error;
 mod handshake;
 mod held;
+mod kept;
 mod last_queue;
+mod lives;
 mod publishing;
 mod returns;
 mod settled;
@@ -24,10 +26,11 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use self::core::{Core, Timer};
 use self::handshake::{Greeting, Handshake, Progress};
+use self::lives::Lives;
 use self::work::Work;
 use super::{
     CallError, ChannelId, CloseReason, Config, Delivery, DeliveryId, Event, Lost, PeerMisbehaved, Reply,
-    Token,
+    Token, WhenLost,
 };
 use crate::amqp::{
     FRAME_HEADER_LEN, FrameHead, FrameKind, Method, Properties, Publish, ReplyCode, Secret, ShortStr,
@@ -36,6 +39,8 @@ use crate::amqp::{
 use crate::{Engine, Instant, Outbox, Want};
 
 pub use error::{CommandError, PublishError, Settle, SettleError};
+pub(super) use lives::{News, Private};
+pub(super) use publishing::Outgoing;
 
 /// The client's side of one AMQP connection, as an [`Engine`].
 ///
@@ -44,13 +49,17 @@ pub use error::{CommandError, PublishError, Settle, SettleError};
 #[derive(Debug)]
 pub struct Connection {
     core: Core,
+    work: Work,
     phase: Phase,
+    lives: Lives,
 }
 
 #[derive(Debug)]
 enum Phase {
+    /// There is no transport: not yet, or not any more. The outbox may hold the last bytes of the one before.
+    Down,
     Handshake(Handshake),
-    Open(Work),
+    Open,
     /// `connection.close` is sent; everything but `close` and `close-ok` is dropped.
     Closing {
         token: Token,
@@ -63,9 +72,10 @@ impl Connection {
     /// A connection whose transport is open at `now`. `connect_timeout` counts from here.
     #[must_use]
     pub fn new(config: Config, now: Instant) -> Self {
-        let mut core = Core::new(config, now);
-        let handshake = Handshake::start(&mut core, now);
-        Self { core, phase: Phase::Handshake(handshake) }
+        let timeout = config.connect_timeout;
+        let mut connection = Self::down(config, now);
+        connection.start(timeout, now);
+        connection
     }
 
     /// Why the connection has ended, once it has.
@@ -79,8 +89,11 @@ impl Connection {
 
     fn open(&mut self) -> Result<(&mut Work, &mut Core), CommandError> {
         match &mut self.phase {
-            Phase::Open(open) => Ok((open, &mut self.core)),
-            Phase::Handshake(_) => Err(CommandError::NotOpen),
+            Phase::Open => Ok((&mut self.work, &mut self.core)),
+            Phase::Down | Phase::Handshake(_) if self.lives.opened > 0 => {
+                Ok((&mut self.work, &mut self.core))
+            }
+            Phase::Down | Phase::Handshake(_) => Err(CommandError::NotOpen),
             Phase::Closing { .. } => Err(CommandError::Closed(Arc::new(CloseReason::Requested))),
             Phase::Closed(reason) => Err(CommandError::Closed(reason.clone())),
         }
@@ -103,10 +116,9 @@ impl Connection {
     /// When it is not open.
     pub fn close_channel(&mut self, channel: ChannelId, now: Instant) -> Result<Token, CommandError> {
         let (open, core) = self.open()?;
-        let channel = open.by_id(channel)?;
-        channel.check_open()?;
+        open.by_id(channel)?.check_open()?;
         let token = core.token();
-        channel.close(core, ReplyCode::SUCCESS, CloseReason::Requested, Some(token), now);
+        open.close_channel(core, channel, Some(token), now)?;
         Ok(token)
     }
 
@@ -182,11 +194,7 @@ impl Connection {
         let Ok((open, core)) = self.open() else { return };
         match reply {
             Reply::Channel(id) => {
-                if let Ok(channel) = open.by_id(id)
-                    && channel.check_open().is_ok()
-                {
-                    channel.close(core, ReplyCode::SUCCESS, CloseReason::Requested, None, now);
-                }
+                let _ = open.close_channel(core, id, None, now); // it may have ended
             }
             Reply::Consumer { channel, consumer_tag } => {
                 if let Ok(channel) = open.by_id(channel) {
@@ -227,8 +235,19 @@ impl Connection {
         body: &Bytes,
         now: Instant,
     ) -> Result<Option<Token>, PublishError> {
-        let (open, core) = self.open()?;
-        open.publish(core, channel, publish, properties, body, now)
+        let outgoing = Outgoing { publish, properties, body, when_lost: WhenLost::default() };
+        self.publish_outgoing(channel, outgoing, now)
+    }
+
+    /// The same, with what becomes of it when the connection is lost: for a connection that a session keeps.
+    pub(in crate::client) fn publish_outgoing(
+        &mut self,
+        channel: ChannelId,
+        outgoing: Outgoing<'_>,
+        now: Instant,
+    ) -> Result<Option<Token>, PublishError> {
+        let (work, core) = self.open()?;
+        work.publish(core, channel, outgoing, now)
     }
 
     /// Refuses, as [`publish`](Connection::publish) would, when `limit` or more publishes on a channel wait for their
@@ -265,7 +284,7 @@ impl Connection {
             _ => SettleError::Stale,
         };
         let (open, core) = self.open().map_err(stale)?;
-        open.by_id(id.channel).map_err(stale)?.settle(core, id.tag, settle, now)
+        open.by_id(id.channel).map_err(stale)?.settle(core, &id, settle, now)
     }
 
     /// Closes the connection, after everything that is in the outbox. Everything that waits is resolved at once;
@@ -276,16 +295,16 @@ impl Connection {
     /// When it is closing or closed already.
     pub fn close(&mut self, now: Instant) -> Result<Token, CommandError> {
         match &mut self.phase {
-            Phase::Handshake(_) => {
+            Phase::Down | Phase::Handshake(_) => {
                 let token = self.core.token();
                 self.core.emit(Event::Reply { token, result: Ok(Reply::Closed) });
                 self.core.outbox.clear();
                 self.finish(CloseReason::Requested, now);
                 Ok(token)
             }
-            Phase::Open(open) => {
+            Phase::Open => {
                 let token = self.core.token();
-                open.end(&mut self.core, &Arc::new(CloseReason::Requested));
+                self.work.end(&mut self.core, &Arc::new(CloseReason::Requested));
                 self.core.answer(0, close_method(ReplyCode::SUCCESS, "bye"), now);
                 self.core.deadlines.clear(Timer::Close);
                 self.core.deadlines.set(Timer::Close, now + self.core.config.close_timeout);
@@ -317,6 +336,10 @@ impl Connection {
         reason: ShortStr,
         now: Instant,
     ) -> Result<Token, CommandError> {
+        if !matches!(self.phase, Phase::Open) {
+            self.open()?;
+            return Err(CommandError::NotOpen);
+        }
         let (open, core) = self.open()?;
         open.control.update_secret(core, connection::UpdateSecret { new_secret, reason }, now)
     }
@@ -358,21 +381,24 @@ impl Connection {
         let reason = match self.phase {
             Phase::Closed(_) => return,
             Phase::Closing { .. } => CloseReason::Requested, // the first cause
-            Phase::Handshake(_) | Phase::Open(_) => reason,
+            Phase::Down | Phase::Handshake(_) | Phase::Open => reason,
         };
         if let CloseReason::PeerMisbehaved(fault) = &reason
-            && matches!(self.phase, Phase::Open(_))
+            && matches!(self.phase, Phase::Open)
         {
             self.core.answer_last(0, close_method(fault.reply_code(), "protocol violation"), now);
+        }
+        if self.lives.outlives(&reason) {
+            return self.go_down(reason, now);
         }
         let reason = Arc::new(reason);
         self.core.deadlines.clear_all();
         match &mut self.phase {
-            Phase::Open(open) => open.end(&mut self.core, &reason),
+            Phase::Down | Phase::Handshake(_) | Phase::Open => self.work.end(&mut self.core, &reason),
             Phase::Closing { token } => {
                 self.core.emit(Event::Reply { token: *token, result: Ok(Reply::Closed) });
             }
-            Phase::Handshake(_) | Phase::Closed(_) => {}
+            Phase::Closed(_) => {}
         }
         self.core.emit(Event::Closed { reason: reason.clone() });
         self.core.deadlines.set(Timer::Close, now + self.core.config.close_timeout);
@@ -381,8 +407,8 @@ impl Connection {
 
     /// Takes the whole frame at the front of `input` off it.
     fn on_frame(&mut self, head: FrameHead, input: &mut BytesMut, now: Instant) -> Result<(), CloseReason> {
-        if let Phase::Open(open) = &mut self.phase {
-            return open.on_frame(&mut self.core, head, input, now);
+        if let Phase::Open = &self.phase {
+            return self.work.on_frame(&mut self.core, head, input, now);
         }
         let payload = input.get(FRAME_HEADER_LEN..FRAME_HEADER_LEN + head.payload_len).unwrap_or_default();
         let method = (head.kind == FrameKind::Method).then(|| Method::decode(payload));
@@ -393,8 +419,7 @@ impl Connection {
             (Phase::Handshake(handshake), Some(method)) if head.channel == 0 => {
                 let method = method.map_err(|error| CloseReason::PeerMisbehaved(error.into()))?;
                 if let Progress::Opened(info) = handshake.on_method(&mut self.core, method, now)? {
-                    self.phase = Phase::Open(Work::new(&info));
-                    self.core.emit(Event::Opened(info));
+                    self.on_opened(info);
                 }
                 Ok(())
             }
@@ -407,13 +432,13 @@ impl Connection {
                 Ok(())
             }
             (Phase::Closing { .. }, Some(Ok(Method::ConnectionCloseOk(_)))) => Err(CloseReason::Requested),
-            (Phase::Closing { .. } | Phase::Closed(_) | Phase::Open(_), _) => Ok(()),
+            (Phase::Closing { .. } | Phase::Closed(_) | Phase::Open | Phase::Down, _) => Ok(()),
         }
     }
 
-    fn make_writable(&mut self) {
-        if let Phase::Open(open) = &mut self.phase {
-            open.make_writable(&mut self.core);
+    fn make_writable(&mut self, now: Instant) {
+        if let Phase::Open = self.phase {
+            self.work.make_writable(&mut self.core, now);
         }
     }
 
@@ -428,8 +453,8 @@ impl Connection {
                 let token = *token;
                 self.give_up_closing(token, CallError::TimedOut);
             }
-            (Timer::Close, Phase::Closed(_)) => self.core.outbox.clear(),
-            (Timer::HeartbeatSend, Phase::Closed(_)) | (Timer::HeartbeatReceive, Phase::Closed(_)) => {}
+            (Timer::Close, Phase::Closed(_) | Phase::Down) => self.core.outbox.clear(),
+            (Timer::HeartbeatSend | Timer::HeartbeatReceive, Phase::Closed(_) | Phase::Down) => {}
             (Timer::HeartbeatSend, _) => self.core.heartbeat_send(now),
             (Timer::HeartbeatReceive, phase) => {
                 if let Phase::Handshake(_) = phase {
@@ -439,14 +464,10 @@ impl Connection {
                     self.lose(CloseReason::Lost(lost), now);
                 }
             }
-            (Timer::Call(0), Phase::Open(open)) => open.control.on_call_due(&mut self.core, now),
-            (Timer::Call(number), Phase::Open(open)) => {
-                if let Some(channel) = open.channels.by_number(number) {
-                    channel.on_call_due(&mut self.core, now);
-                }
-            }
-            (Timer::Confirm(number), Phase::Open(open)) => {
-                if let Some(channel) = open.channels.by_number(number) {
+            (Timer::Call(0), Phase::Open) => self.work.control.on_call_due(&mut self.core, now),
+            (Timer::Call(number), _) => self.work.on_call_due(&mut self.core, number, now),
+            (Timer::Confirm(number), Phase::Open) => {
+                if let Some(channel) = self.work.channels.by_number(number) {
                     channel.on_confirm_due(&mut self.core, now);
                 }
             }
@@ -472,12 +493,12 @@ impl Engine for Connection {
             return;
         }
         self.core.received(now);
-        self.make_writable();
+        self.make_writable(now);
         if self.core.outbox.is_empty() {
             self.core.answers = 0;
         }
         while !input.is_empty() {
-            if let Phase::Closed(_) = self.phase {
+            if let Phase::Closed(_) | Phase::Down = self.phase {
                 input.clear();
                 break;
             }
@@ -516,7 +537,7 @@ impl Engine for Connection {
         while let Some(timer) = self.core.deadlines.pop_due(now) {
             self.on_timer(timer, now);
         }
-        self.make_writable();
+        self.make_writable(now);
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -525,7 +546,7 @@ impl Engine for Connection {
 
     fn poll_timeout(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Open(open) if open.has_room_again(&self.core) => Some(Instant::ZERO),
+            Phase::Open if self.work.has_room_again(&self.core) => Some(Instant::ZERO),
             _ => self.core.deadlines.next(),
         }
     }
@@ -536,9 +557,9 @@ impl Engine for Connection {
 
     fn want(&self) -> Want {
         match &self.phase {
-            Phase::Closed(_) => Want::Shutdown,
-            Phase::Open(_) if !self.core.may_read() => Want::Write,
-            Phase::Handshake(_) | Phase::Open(_) | Phase::Closing { .. } => Want::ReadWrite,
+            Phase::Closed(_) | Phase::Down => Want::Shutdown,
+            Phase::Open if !self.core.may_read() => Want::Write,
+            Phase::Handshake(_) | Phase::Open | Phase::Closing { .. } => Want::ReadWrite,
         }
     }
 }

@@ -5,12 +5,14 @@ use bytes::Bytes;
 
 use super::confirms::Confirms;
 use super::core::{Core, Timer};
+use super::kept::Kept;
 use super::returns::Fingerprint;
 use super::{CommandError, PublishError};
 use crate::Instant;
 use crate::amqp::{Properties, Publish, basic, write_content, write_publish};
 use crate::client::{
     CallError, ChannelId, CloseReason, ConfirmFailures, Event, PeerMisbehaved, Reply, Returned, Token,
+    WhenLost,
 };
 
 /// The publishes of one channel: whether there is room for another one, and what became of those before.
@@ -24,6 +26,15 @@ pub(super) struct Publishing {
     committing: bool,
     /// Publishes were refused, and one of them would be accepted with fewer than so many unconfirmed.
     refused_at: Option<usize>,
+}
+
+/// A message that is to be published.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::client) struct Outgoing<'a> {
+    pub(in crate::client) publish: &'a Publish<'a>,
+    pub(in crate::client) properties: &'a Properties,
+    pub(in crate::client) body: &'a Bytes,
+    pub(in crate::client) when_lost: WhenLost,
 }
 
 /// What a server says of publishes: `basic.ack` or `basic.nack`.
@@ -62,21 +73,22 @@ impl Publishing {
         &mut self,
         core: &mut Core,
         channel: u16,
-        publish: &Publish<'_>,
-        properties: &Properties,
-        body: &Bytes,
+        outgoing: Outgoing<'_>,
         now: Instant,
     ) -> Result<Option<Token>, PublishError> {
         if self.stopped || self.committing {
             self.refused_at = Some(usize::MAX);
             return Err(PublishError::Blocked);
         }
-        if self.confirms.as_ref().is_some_and(|confirms| confirms.len() >= core.config.max_unconfirmed) {
-            self.refused_at = Some(usize::MAX);
-            return Err(PublishError::Full);
+        self.check_room(core)?;
+        if self.confirms.as_ref().is_some_and(Confirms::has_unsent) {
+            return self.hold(core, outgoing, now);
         }
+        let Outgoing { publish, properties, body, when_lost } = outgoing;
+        let keeps = core.keeps && when_lost == WhenLost::Resend && self.confirms.is_some();
         let returnable = publish.mandatory && self.confirms.is_some();
-        let mut fingerprint = None;
+        let (mut fingerprint, mut kept) = (None, None);
+        let store = &mut core.kept;
         write_content(
             &mut core.outbox,
             channel,
@@ -88,18 +100,55 @@ impl Publishing {
                 let encoded = out.get(start..).unwrap_or_default();
                 let Publish { exchange, routing_key, .. } = *publish;
                 fingerprint = returnable.then(|| Fingerprint::of(exchange, routing_key, encoded, body));
+                kept = keeps.then(|| store.keep(&outgoing, encoded, true));
                 Ok(())
             },
             body,
-        )?;
+        )
+        .inspect_err(|_| {
+            if let Some(kept) = kept.take() {
+                store.release(kept, &mut core.outbox);
+            }
+        })?;
         core.touch(now);
         let Some(confirms) = &mut self.confirms else { return Ok(None) };
         let token = core.token();
         let is_first = confirms.next_sent_at().is_none();
-        confirms.push(token, fingerprint, now);
+        confirms.push(token, fingerprint, kept, now);
         if is_first && !core.deadlines.is_set(Timer::Confirm(channel)) {
             core.deadlines.set(Timer::Confirm(channel), now + core.config.confirm_timeout);
         }
+        Ok(Some(token))
+    }
+
+    fn check_room(&mut self, core: &Core) -> Result<(), PublishError> {
+        if self.confirms.as_ref().is_some_and(|confirms| confirms.len() >= core.config.max_unconfirmed) {
+            self.refused_at = Some(usize::MAX);
+            return Err(PublishError::Full);
+        }
+        Ok(())
+    }
+
+    /// Takes a publish that cannot be sent now, to be sent when the connection is back and everything before it is sent.
+    pub(super) fn hold(
+        &mut self,
+        core: &mut Core,
+        outgoing: Outgoing<'_>,
+        now: Instant,
+    ) -> Result<Option<Token>, PublishError> {
+        let Outgoing { publish, properties, body: _, when_lost } = outgoing;
+        self.check_room(core)?;
+        let Some(confirms) = &mut self.confirms else {
+            self.refused_at = Some(usize::MAX);
+            return Err(PublishError::Blocked);
+        };
+        if when_lost == WhenLost::Fail {
+            return Err(CommandError::Disconnected.into());
+        }
+        let encoded = core.check_content(publish, properties)?;
+        let kept = core.kept.keep(&outgoing, &encoded, false);
+        let token = core.token();
+        confirms.push_unsent(token, kept, now);
         Ok(Some(token))
     }
 
@@ -156,7 +205,10 @@ impl Publishing {
         let Verdict { tag, multiple, acked } = *verdict;
         let unknown = PeerMisbehaved::UnknownPublish { channel: id.number, tag };
         let Some(confirms) = &mut self.confirms else { return Err(unknown) };
-        let resolve = |token, confirmation| core.emit(Event::Confirmed { token, result: Ok(confirmation) });
+        let resolve = |token, confirmation, kept: Option<Kept>| {
+            core.release_kept(kept);
+            core.emit(Event::Confirmed { token, result: Ok(confirmation) });
+        };
         confirms.on_confirm(tag, multiple, acked, resolve).map_err(|_| unknown)?;
         self.answer_waits(core, id);
         self.make_writable(core);
@@ -179,7 +231,8 @@ impl Publishing {
     pub(super) fn on_confirm_due(&mut self, core: &mut Core, id: ChannelId, now: Instant) {
         let timeout = core.config.confirm_timeout;
         let Some(confirms) = &mut self.confirms else { return };
-        while let Some(token) = confirms.pop_due(timeout, now) {
+        while let Some((token, kept)) = confirms.pop_due(timeout, now) {
+            core.release_kept(kept);
             core.emit(Event::Confirmed { token, result: Err(CallError::TimedOut) });
         }
         if let Some(sent_at) = confirms.next_sent_at() {
@@ -192,12 +245,64 @@ impl Publishing {
     /// The channel has ended.
     pub(super) fn end(&mut self, core: &mut Core, reason: &Arc<CloseReason>) {
         let Some(confirms) = &mut self.confirms else { return };
-        for token in confirms.drain() {
+        for (token, kept) in confirms.drain() {
+            core.release_kept(kept);
             core.emit(Event::Confirmed { token, result: Err(CallError::Closed(reason.clone())) });
         }
         for token in confirms.drain_waits() {
             core.emit(Event::Reply { token, result: Err(CallError::Closed(reason.clone())) });
         }
+    }
+
+    /// The connection was lost. What will not be sent again fails.
+    pub(super) fn on_lost(
+        &mut self,
+        core: &mut Core,
+        id: ChannelId,
+        reason: &Arc<CloseReason>,
+        repeat: bool,
+    ) {
+        (self.stopped, self.committing) = (false, false);
+        let Some(confirms) = &mut self.confirms else { return };
+        for (token, kept) in confirms.on_lost(repeat) {
+            core.release_kept(kept);
+            core.emit(Event::Confirmed { token, result: Err(CallError::Closed(reason.clone())) });
+        }
+        self.answer_waits(core, id);
+    }
+
+    /// Whether confirms are on.
+    pub(super) const fn has_confirms(&self) -> bool {
+        self.confirms.is_some()
+    }
+
+    /// Sends what has been held, as far as there is room in the outbox. True when everything is sent.
+    pub(super) fn send_held(&mut self, core: &mut Core, id: ChannelId, now: Instant) -> bool {
+        let Some(confirms) = &mut self.confirms else { return true };
+        while let Some((token, kept)) = confirms.next_unsent() {
+            if core.outbox.len() >= core.config.max_outbox {
+                return false;
+            }
+            let sent = core.resend(id.number, kept, now);
+            match sent {
+                Ok(fingerprint) => confirms.on_sent(fingerprint, now),
+                Err(error) => {
+                    let reason = Arc::new(CloseReason::Unsendable(error));
+                    if let Some((_, kept)) = confirms.take_unsent() {
+                        core.release_kept(kept);
+                    }
+                    core.emit(Event::Confirmed { token, result: Err(CallError::Closed(reason)) });
+                }
+            }
+        }
+        if let Some(sent_at) = confirms.next_sent_at()
+            && !core.deadlines.is_set(Timer::Confirm(id.number))
+        {
+            core.deadlines.set(Timer::Confirm(id.number), sent_at + core.config.confirm_timeout);
+        }
+        self.answer_waits(core, id);
+        self.make_writable(core);
+        true
     }
 
     /// Tells those who wait for all confirms, if all have come.

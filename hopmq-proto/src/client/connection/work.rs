@@ -5,13 +5,14 @@ use bytes::{Buf, BytesMut};
 use super::channels::Channels;
 use super::control::Control;
 use super::core::Core;
+use super::publishing::Outgoing;
 use super::{CommandError, PublishError};
 use crate::Instant;
-use crate::amqp::{FRAME_HEADER_LEN, FrameHead, FrameKind, Method, Properties, Publish, connection};
-use crate::client::{ChannelId, CloseReason, Event, PeerMisbehaved, ServerInfo, Token};
+use crate::amqp::{FRAME_HEADER_LEN, FrameHead, FrameKind, Method, Publish, ReplyCode, connection};
+use crate::client::{ChannelId, CloseReason, Event, PeerMisbehaved, Reply, ServerInfo, Token};
 
 /// Where work is done: the channels, and whether publishes may flow.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) channels: Channels,
     pub(super) control: Control,
@@ -19,42 +20,48 @@ pub(super) struct Work {
     blocked: bool,
     /// A publish was refused because of `blocked` or of a full outbox.
     refused: bool,
+    /// Channels have publishes to send that were held.
+    backlog: bool,
 }
 
 /// Whether a channel goes on after a frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Flow {
     Continue,
+    /// It is back after a loss, and may have publishes to send.
+    Resumed,
     /// Both sides are done with it: its number is free.
     Ended(Arc<CloseReason>),
 }
 
 impl Work {
-    pub(super) fn new(info: &ServerInfo) -> Self {
-        Self {
-            channels: Channels::new(info.channel_max),
-            control: Control::default(),
-            blocked: false,
-            refused: false,
-        }
+    /// The handshake is done.
+    pub(super) fn on_opened(&mut self, core: &Core, info: &ServerInfo) {
+        self.channels.on_opened(info.channel_max, core.keeps);
+        self.blocked = false;
     }
 
     pub(super) fn publish(
         &mut self,
         core: &mut Core,
         channel: ChannelId,
-        publish: &Publish<'_>,
-        properties: &Properties,
-        body: &bytes::Bytes,
+        outgoing: Outgoing<'_>,
         now: Instant,
     ) -> Result<Option<Token>, PublishError> {
         let channel = self.channels.by_id(channel)?;
         channel.check_open()?;
-        if self.blocked || core.outbox.len() >= core.config.max_outbox {
+        let is_full = core.outbox.len() >= core.config.max_outbox || core.kept.bytes() >= core.max_kept;
+        if self.blocked || is_full {
             self.refused = true;
             return Err(if self.blocked { PublishError::Blocked } else { PublishError::Full });
         }
-        channel.publish(core, publish, properties, body, now)
+        if outgoing.publish.exchange.is_empty()
+            && let Some(name) = core.topology.resolve_name(outgoing.publish.routing_key).cloned()
+        {
+            let publish = Publish { routing_key: name.as_bytes(), ..*outgoing.publish };
+            return channel.publish(core, Outgoing { publish: &publish, ..outgoing }, now);
+        }
+        channel.publish(core, outgoing, now)
     }
 
     /// Resolves everything that waits, for the connection has ended.
@@ -65,13 +72,72 @@ impl Work {
 
     /// Whether a publish was refused that would now be accepted: the owner has written enough in the meantime.
     pub(super) fn has_room_again(&self, core: &Core) -> bool {
-        self.refused && !self.blocked && core.outbox.len() <= core.config.max_outbox / 2
+        (self.refused || self.backlog)
+            && !self.blocked
+            && core.outbox.len() <= core.config.max_outbox / 2
+            && (self.backlog || core.kept.bytes() <= core.max_kept / 2)
     }
 
-    pub(super) fn make_writable(&mut self, core: &mut Core) {
-        if self.has_room_again(core) {
+    pub(super) fn make_writable(&mut self, core: &mut Core, now: Instant) {
+        if !self.has_room_again(core) {
+            return;
+        }
+        if self.backlog {
+            self.send_backlog(core, now);
+        }
+        if self.refused && self.has_room_again(core) {
             self.refused = false;
             core.emit(Event::Writable);
+        }
+    }
+
+    fn send_backlog(&mut self, core: &mut Core, now: Instant) {
+        self.backlog = false;
+        for channel in self.channels.used() {
+            self.backlog |= !channel.send_held(core, now);
+        }
+    }
+
+    // Another life.
+
+    /// The connection was lost.
+    pub(super) fn on_lost(&mut self, core: &mut Core, reason: &Arc<CloseReason>, repeat: bool) {
+        (self.blocked, self.backlog) = (false, false);
+        self.control.end(core, reason);
+        self.channels.on_lost(core, reason, repeat);
+    }
+
+    /// Brings the channels back that were lost.
+    pub(super) fn resume(&mut self, core: &mut Core, now: Instant) {
+        self.channels.resume(core, now);
+    }
+
+    /// Closes a channel; one that the server knows nothing of at once.
+    pub(super) fn close_channel(
+        &mut self,
+        core: &mut Core,
+        id: ChannelId,
+        token: Option<Token>,
+        now: Instant,
+    ) -> Result<(), CommandError> {
+        let channel = self.channels.by_id(id)?;
+        channel.check_open()?;
+        if !channel.is_lost() {
+            channel.close(core, ReplyCode::SUCCESS, CloseReason::Requested, token, now);
+            return Ok(());
+        }
+        let reason = Arc::new(CloseReason::Requested);
+        channel.end(core, &reason);
+        if let Some(token) = token {
+            core.emit(Event::Reply { token, result: Ok(Reply::Closed) });
+        }
+        self.channels.free(id.number(), reason);
+        Ok(())
+    }
+
+    pub(super) fn on_call_due(&mut self, core: &mut Core, number: u16, now: Instant) {
+        if let Some(channel) = self.channels.by_number(number) {
+            channel.on_call_due(core, now);
         }
     }
 
@@ -125,8 +191,10 @@ impl Work {
             _ => channel.on_body(core, payload, now).map(|()| Flow::Continue),
         };
         input.advance(head.frame_len());
-        if let Flow::Ended(reason) = result.map_err(CloseReason::PeerMisbehaved)? {
-            self.channels.free(number, reason);
+        match result.map_err(CloseReason::PeerMisbehaved)? {
+            Flow::Continue => {}
+            Flow::Resumed => self.backlog = true,
+            Flow::Ended(reason) => self.channels.free(number, reason),
         }
         Ok(())
     }
@@ -154,7 +222,7 @@ impl Work {
             Method::ConnectionUnblocked(_) => {
                 self.blocked = false;
                 core.emit(Event::Unblocked);
-                self.make_writable(core);
+                self.make_writable(core, now);
                 Ok(())
             }
             method => self.control.on_method(core, method).map_err(CloseReason::PeerMisbehaved),

@@ -2,17 +2,21 @@
 
 mod aliases;
 mod bindings;
+mod commands;
 mod consumers;
+mod dialing;
+mod engine;
 mod entity;
+mod recovery;
 mod restore;
 mod topology;
 
 #[cfg(test)]
 mod tests;
 
+pub use engine::Session;
 pub use entity::Entity;
+pub use recovery::{Backoff, EntityFilter, Recovery, RecoveryMode, WhenLost};
 pub use restore::{EntityOutcome, Refused};
-#[allow(unused_imports)] // until the session is driven by them
-pub(crate) use restore::{Renamed, Restore, RestoreConfig, Step};
-#[allow(unused_imports)]
-pub(crate) use topology::{Topology, Unrecorded};
+use restore::{Renamed, Restore, RestoreConfig, Step};
+pub(crate) use topology::Topology;

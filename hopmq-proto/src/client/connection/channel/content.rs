@@ -28,7 +28,7 @@ impl Channel {
 
     /// Whether a body frame of `len` bytes should be handed over rather than copied.
     pub(in crate::client::connection) fn takes_whole_body(&self, len: usize) -> bool {
-        matches!(self.state, State::Open) && self.assembler.takes_whole(len)
+        matches!(self.state, State::Open | State::Resuming(_)) && self.assembler.takes_whole(len)
     }
 
     /// Takes the payload of a body frame that is to be handed over.
@@ -86,7 +86,8 @@ impl Channel {
         message: Message,
         now: Instant,
     ) -> Result<(), PeerMisbehaved> {
-        let id = |no_ack: bool, tag| (!no_ack).then_some(DeliveryId { channel: self.id, tag });
+        let id =
+            |no_ack: bool, tag| (!no_ack).then_some(DeliveryId { channel: self.id, epoch: self.epoch, tag });
         match origin {
             Origin::Deliver { consumer, no_ack, tag, redelivered } => match consumer {
                 Some(consumer) => {

@@ -1,9 +1,8 @@
 mod content;
+mod resume;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-
-use bytes::Bytes;
 
 use super::assembler::{Assembler, Origin};
 use super::calls::{Calls, Expects, asks_for_no_answer};
@@ -11,18 +10,21 @@ use super::consumers::Consumers;
 use super::core::{Core, Timer};
 use super::held::Held;
 use super::last_queue::LastQueue;
-use super::work::Flow;
-use super::publishing::Publishing;
+use super::lives::Private;
+use super::publishing::{Outgoing, Publishing};
 use super::settled::Settled;
+use super::work::Flow;
 use super::{CommandError, PublishError, Settle, SettleError};
 use crate::Instant;
 use crate::amqp::{
-    Arguments, Deliver, Method, Properties, Publish, Reader, ReplyCode, ShortStr, WireError, basic, channel,
-    write_ack, write_method,
+    Arguments, Deliver, Method, Reader, ReplyCode, ShortStr, WireError, basic, channel, write_ack,
+    write_method,
 };
 use crate::client::{
-    CallError, ChannelId, CloseReason, ConfirmFailures, Event, PeerMisbehaved, Reply, Token,
+    CallError, ChannelId, CloseReason, ConfirmFailures, DeliveryId, Event, PeerMisbehaved, Reply, Token,
 };
+
+use resume::{Qos, Resuming};
 
 /// One channel, from `channel.open` to the last `close-ok`.
 #[derive(Debug)]
@@ -36,10 +38,21 @@ pub(super) struct Channel {
     assembler: Assembler,
     settled: Settled,
     held: Held,
+    qos: Qos,
+    /// `tx.select` was sent: what is not committed cannot be brought back.
+    transactional: bool,
+    /// It is the session's own.
+    private: bool,
+    /// How often it has been brought back.
+    epoch: u32,
 }
 
 #[derive(Debug)]
 enum State {
+    /// The connection was lost. What is asked for is done when it is back.
+    Lost,
+    /// The connection is back, and so is the channel, but not yet all that was on it.
+    Resuming(Resuming),
     /// `channel.open` is sent.
     Opening,
     /// `channel.open-ok` has come.
@@ -50,7 +63,22 @@ enum State {
 
 impl Channel {
     pub(super) fn open(core: &mut Core, id: ChannelId, now: Instant) -> (Self, Token) {
-        let mut channel = Self {
+        let mut channel = Self::new(id);
+        let token = core.token();
+        if core.live {
+            core.answer(id.number, channel::Open {}, now);
+            let method = core.keeps.then(|| Box::new(channel::Open {}.into()));
+            let due = now + core.config.call_timeout;
+            channel.push_call(core, Some(token), Expects::ChannelOpen, method, due);
+        } else {
+            channel.state = State::Lost;
+            channel.push_unsent(core, Some(token), channel::Open {}.into(), now);
+        }
+        (channel, token)
+    }
+
+    fn new(id: ChannelId) -> Self {
+        Self {
             id,
             state: State::Opening,
             calls: Calls::default(),
@@ -60,16 +88,25 @@ impl Channel {
             assembler: Assembler::default(),
             settled: Settled::default(),
             held: Held::default(),
-        };
-        core.answer(id.number, channel::Open {}, now);
-        let token = core.token();
-        channel.push_call(core, Some(token), Expects::ChannelOpen, now);
-        (channel, token)
+            qos: Qos::default(),
+            transactional: false,
+            private: false,
+            epoch: 0,
+        }
     }
 
+    pub(super) const fn id(&self) -> ChannelId {
+        self.id
+    }
+
+    pub(super) const fn number(&self) -> u16 {
+        self.id.number
+    }
+
+    /// Whether commands are taken. Those that come while the connection is away are done when it is back.
     pub(super) fn check_open(&self) -> Result<(), CommandError> {
         match &self.state {
-            State::Open => Ok(()),
+            State::Open | State::Lost | State::Resuming(_) => Ok(()),
             State::Opening => Err(CommandError::NotOpen),
             State::Closing { reason, .. } => Err(CommandError::Closed(reason.clone())),
         }
@@ -80,13 +117,15 @@ impl Channel {
     pub(super) fn publish(
         &mut self,
         core: &mut Core,
-        publish: &Publish<'_>,
-        properties: &Properties,
-        body: &Bytes,
+        outgoing: Outgoing<'_>,
         now: Instant,
     ) -> Result<Option<Token>, PublishError> {
+        if let State::Open = self.state {
+            let number = self.id.number;
+            return self.publishing.publish(core, number, outgoing, now);
+        }
         self.check_open()?;
-        self.publishing.publish(core, self.id.number, publish, properties, body, now)
+        self.publishing.hold(core, outgoing, now)
     }
 
     pub(super) fn check_unconfirmed(&mut self, limit: usize) -> Result<(), PublishError> {
@@ -116,19 +155,52 @@ impl Channel {
         let token = core.token();
         let expects = Expects::of(&method, token).ok_or(CommandError::NotACall(method.name()))?;
         self.last_queue.resolve(&mut method);
+        if let State::Open = self.state {
+            let due = now + core.config.call_timeout;
+            self.send_call(core, Some(token), expects, method, due, now)?;
+        } else {
+            core.check_method(&method)?;
+            if let Method::ConfirmSelect(_) = method {
+                self.publishing.start_confirms();
+            }
+            self.push_unsent(core, Some(token), method, now);
+        }
+        Ok(token)
+    }
+
+    /// Sends a call.
+    fn send_call(
+        &mut self,
+        core: &mut Core,
+        token: Option<Token>,
+        expects: Expects,
+        mut method: Method,
+        due: Instant,
+        now: Instant,
+    ) -> Result<(), WireError> {
+        core.topology.resolve(&mut method);
         self.send(core, &method, now)?;
         match &method {
             Method::ConfirmSelect(_) => self.publishing.start_confirms(),
-            Method::QueueDeclare(declare) => self.last_queue.on_declare(declare, Some(token)),
+            Method::QueueDeclare(declare) => self.last_queue.on_declare(declare, token),
+            Method::BasicQos(qos) => self.qos.on_sent(qos),
             Method::BasicRecover(_) => self.settled.on_recover(),
+            Method::TxSelect(_) => self.transactional = true,
             Method::TxCommit(_) => {
                 self.held.on_commit();
                 self.publishing.set_committing(true);
             }
             _ => {}
         }
-        self.push_call(core, Some(token), expects, now);
-        Ok(token)
+        let prefetch = self.qos.consumer;
+        let expects = match expects {
+            Expects::Consume { consumer, no_ack, tag, .. } => {
+                Expects::Consume { consumer, no_ack, tag, prefetch }
+            }
+            expects => expects,
+        };
+        self.push_call(core, token, expects, core.keeps.then(|| Box::new(method)), due);
+        Ok(())
     }
 
     /// Sends a method that asks for no answer.
@@ -146,9 +218,34 @@ impl Channel {
             return Err(CommandError::Full);
         }
         self.last_queue.resolve(&mut method);
+        if let State::Open = self.state {
+            self.do_send_no_wait(core, method, now)?;
+        } else if self.calls.len() >= core.config.max_calls {
+            return Err(CommandError::Full);
+        } else {
+            core.check_method(&method)?;
+            self.calls.push_unsent(None, method, now);
+        }
+        Ok(())
+    }
+
+    fn do_send_no_wait(
+        &mut self,
+        core: &mut Core,
+        mut method: Method,
+        now: Instant,
+    ) -> Result<(), WireError> {
+        core.topology.resolve(&mut method);
         self.send(core, &method, now)?;
         if let Method::QueueDeclare(declare) = &method {
             self.last_queue.on_declare(declare, None);
+        }
+        if core.keeps {
+            let declared = match &method {
+                Method::QueueDeclare(declare) if !declare.queue.is_empty() => Some(declare.queue.clone()),
+                _ => None,
+            };
+            let _ = core.topology.on_done(&method, declared.as_ref()); // what cannot be recorded will not be restored
         }
         Ok(())
     }
@@ -171,9 +268,23 @@ impl Channel {
         debug_assert!(sent.is_ok(), "a method of fixed arguments fits a frame");
     }
 
-    fn push_call(&mut self, core: &mut Core, token: Option<Token>, expects: Expects, now: Instant) {
+    fn push_unsent(&mut self, core: &mut Core, token: Option<Token>, method: Method, now: Instant) {
         let due = now + core.config.call_timeout;
-        self.calls.push(token, expects, due);
+        self.calls.push_unsent(token, method, due);
+        if !core.deadlines.is_set(Timer::Call(self.id.number)) {
+            core.deadlines.set(Timer::Call(self.id.number), due);
+        }
+    }
+
+    fn push_call(
+        &mut self,
+        core: &mut Core,
+        token: Option<Token>,
+        expects: Expects,
+        method: Option<Box<Method>>,
+        due: Instant,
+    ) {
+        self.calls.push(token, expects, due, method);
         if token.is_some() && !core.deadlines.is_set(Timer::Call(self.id.number)) {
             core.deadlines.set(Timer::Call(self.id.number), due);
         }
@@ -192,13 +303,17 @@ impl Channel {
     pub(super) fn settle(
         &mut self,
         core: &mut Core,
-        delivery_tag: u64,
+        id: &DeliveryId,
         settle: Settle,
         now: Instant,
     ) -> Result<(), SettleError> {
         if let Err(CommandError::Closed(reason)) = self.check_open() {
             return Err(SettleError::Closed(reason));
         }
+        if id.epoch != self.epoch {
+            return Err(SettleError::Stale);
+        }
+        let delivery_tag = id.tag;
         if self.settled.has(delivery_tag) {
             return Err(SettleError::AlreadySettled);
         }
@@ -226,13 +341,19 @@ impl Channel {
 
     /// Sends `basic.cancel` for a consumer that nobody has, and expects the answer on nobody's behalf.
     pub(super) fn drop_consumer(&mut self, core: &mut Core, consumer_tag: ShortStr, now: Instant) {
+        self.on_consumer_ended(core, consumer_tag.as_bytes());
         if let Some(consumer) = self.consumers.orphan(consumer_tag.as_bytes()) {
             self.assembler.orphan(consumer);
         }
-        if self.check_open().is_ok() {
+        let runs = match self.state {
+            State::Open => true,
+            State::Resuming(_) => self.consumers.contains(consumer_tag.as_bytes()),
+            _ => false,
+        };
+        if runs {
             let expects = Expects::Cancel(consumer_tag.clone());
             self.send_small(core, basic::Cancel { consumer_tag, no_wait: false }, now);
-            self.push_call(core, None, expects, now);
+            self.push_call(core, None, expects, None, now + core.config.call_timeout);
         }
     }
 
@@ -263,9 +384,15 @@ impl Channel {
         self.state = State::Closing { token, reason };
     }
 
+    /// Whether the server knows nothing of it, so that it can be closed without a word.
+    pub(super) const fn is_lost(&self) -> bool {
+        matches!(self.state, State::Lost)
+    }
+
     /// Resolves everything that waits on the channel, for the channel has ended.
     pub(super) fn end(&mut self, core: &mut Core, reason: &Arc<CloseReason>) {
         let number = self.id.number;
+        self.stop_resuming(core);
         self.held.clear();
         core.deadlines.clear(Timer::Call(number));
         core.deadlines.clear(Timer::Confirm(number));
@@ -273,8 +400,12 @@ impl Channel {
             core.emit(Event::Reply { token, result: Err(CallError::Closed(reason.clone())) });
         }
         self.publishing.end(core, reason);
+        self.forget_consumers(core);
         match &mut self.state {
-            State::Open => core.emit(Event::ChannelClosed { channel: self.id, reason: reason.clone() }),
+            _ if self.private => core.private.push_back(Private::Closed(reason.clone())),
+            State::Open | State::Lost | State::Resuming(_) => {
+                core.emit(Event::ChannelClosed { channel: self.id, reason: reason.clone() });
+            }
             State::Closing { token, .. } => {
                 if let Some(token) = token.take() {
                     core.emit(Event::Reply { token, result: Ok(Reply::Closed) });
@@ -314,7 +445,7 @@ impl Channel {
         payload: &[u8],
         now: Instant,
     ) -> Result<Flow, PeerMisbehaved> {
-        if let State::Open = self.state {
+        if let State::Open | State::Resuming(_) = self.state {
             if self.assembler.is_busy() {
                 return Err(PeerMisbehaved::UnexpectedFrame { frame: "method", channel: self.id.number });
             }
@@ -351,6 +482,8 @@ impl Channel {
                 }
                 method => return Err(self.unexpected(&method)),
             },
+            State::Lost => return Err(self.unexpected(&method)),
+            State::Resuming(_) => return self.on_resuming_method(core, method, now),
             State::Open => return self.on_open_method(core, method, now),
         }
         Ok(Flow::Continue)
@@ -369,7 +502,9 @@ impl Channel {
                 self.assembler.start(origin, back.exchange.as_bytes(), back.routing_key.as_bytes());
             }
             Method::BasicCancel(cancel) => {
-                if let Some(consumer) = self.consumers.remove(cancel.consumer_tag.as_bytes()) {
+                let tag = cancel.consumer_tag.as_bytes();
+                if let Some(consumer) = self.consumers.remove(tag) {
+                    core.topology.on_consumer_cancelled(consumer);
                     core.emit(Event::ConsumerCancelled { consumer });
                 }
                 if !cancel.no_wait {
@@ -419,7 +554,20 @@ impl Channel {
             return Err(PeerMisbehaved::DuplicateConsumer(self.id.number));
         }
         let call = self.calls.answered_by(&method).ok_or_else(|| self.unexpected(&method))?;
+        if self.private {
+            if let Expects::ChannelOpen = call.expects {
+                self.state = State::Open;
+            }
+            core.private.push_back(Private::Reply(Box::new(method)));
+            return Ok(());
+        }
+        let kept = call.method;
+        Self::record(core, kept.as_deref(), &method);
+        if call.own {
+            self.on_own_reply();
+        }
         let reply = match (call.expects, method) {
+            (Expects::ChannelOpen, _) if call.own => Reply::Closed, // nobody is told
             (Expects::ChannelOpen, _) => {
                 match call.token {
                     Some(_) => self.state = State::Open,
@@ -428,8 +576,13 @@ impl Channel {
                 }
                 Reply::Channel(self.id)
             }
-            (Expects::Consume { consumer, no_ack, .. }, Method::BasicConsumeOk(ok)) => {
+            (Expects::Consume { consumer, no_ack, .. }, Method::BasicConsumeOk(ok)) if call.own => {
+                self.on_consumer_resumed(core, consumer, no_ack, ok.consumer_tag, now);
+                Reply::Closed // nobody is told
+            }
+            (Expects::Consume { consumer, no_ack, prefetch, .. }, Method::BasicConsumeOk(ok)) => {
                 self.consumers.insert(ok.consumer_tag.clone(), call.token, no_ack);
+                self.keep_consumer(core, consumer, kept.as_deref(), &ok.consumer_tag, prefetch);
                 if call.token.is_none() {
                     self.drop_consumer(core, ok.consumer_tag.clone(), now);
                 }
@@ -437,6 +590,7 @@ impl Channel {
                 Reply::Consumer { channel: self.id, consumer_tag: ok.consumer_tag }
             }
             (Expects::Cancel(_), Method::BasicCancelOk(ok)) => {
+                self.on_consumer_ended(core, ok.consumer_tag.as_bytes());
                 if let Some(consumer) = self.consumers.remove(ok.consumer_tag.as_bytes()) {
                     core.emit(Event::ConsumerCancelled { consumer });
                 }
@@ -444,6 +598,7 @@ impl Channel {
             }
             (Expects::Declare(declare), Method::QueueDeclareOk(ok)) => {
                 self.last_queue.on_declared(declare, &ok.queue);
+                self.calls.name_queue(&ok.queue);
                 Reply::Method(Box::new(ok.into()))
             }
             (Expects::Get { .. }, _) => Reply::Empty,

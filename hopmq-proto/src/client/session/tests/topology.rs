@@ -9,7 +9,8 @@ use super::world::{MAX_ENTITIES, World, op};
 use super::*;
 use crate::amqp::{FieldTable, basic};
 use crate::client::Token;
-use crate::client::session::{Entity, Topology, Unrecorded};
+use crate::client::session::Entity;
+use crate::client::session::topology::{Topology, Unrecorded};
 
 fn done(topology: &mut Topology, methods: &[Method]) {
     for method in methods {

@@ -1,0 +1,189 @@
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use super::core::{Core, Timer};
+use super::handshake::Handshake;
+use super::work::Work;
+use super::{CommandError, Connection, Phase};
+use crate::Instant;
+use crate::amqp::{Credentials, Method};
+use crate::client::session::Topology;
+use crate::client::{ChannelId, CloseReason, Config, Event, ServerInfo};
+
+/// How long the last bytes of a life that is over may take.
+const PARTING: Duration = Duration::from_secs(1);
+
+/// What a connection that a session keeps through several lives remembers of them.
+#[derive(Debug, Default)]
+pub(super) struct Lives {
+    /// A loss is no end: the session decides what follows.
+    pub(super) outlives: bool,
+    /// How many handshakes have succeeded.
+    pub(super) opened: u32,
+    news: VecDeque<News>,
+}
+
+/// What a session is told of its connection.
+#[derive(Debug)]
+pub(in crate::client) enum News {
+    /// The handshake is done.
+    Opened,
+    /// The life is over. `was_open`: after its handshake.
+    Lost { reason: CloseReason, was_open: bool },
+}
+
+/// What comes on the channel that a session has for itself.
+#[derive(Debug)]
+pub(in crate::client) enum Private {
+    /// The answer to what was sent, in order.
+    Reply(Box<Method>),
+    /// It has ended.
+    Closed(Arc<CloseReason>),
+}
+
+impl Lives {
+    pub(super) fn outlives(&self, reason: &CloseReason) -> bool {
+        self.outlives && !matches!(reason, CloseReason::Requested | CloseReason::Aborted)
+    }
+}
+
+/// What a session does with a connection.
+impl Connection {
+    /// A connection without a transport.
+    pub(in crate::client) fn down(config: Config, now: Instant) -> Self {
+        let core = Core::new(config, now);
+        Self { core, work: Work::default(), phase: Phase::Down, lives: Lives::default() }
+    }
+
+    /// There is a new transport: a life begins, with a handshake that may take `timeout`.
+    pub(in crate::client) fn start(&mut self, timeout: Duration, now: Instant) {
+        self.core.start_life(now);
+        self.phase = Phase::Handshake(Handshake::start(&mut self.core, timeout, now));
+    }
+
+    pub(in crate::client) fn set_outlives(&mut self, outlives: bool) {
+        self.lives.outlives = outlives;
+    }
+
+    pub(in crate::client) fn set_credentials(&mut self, credentials: Credentials) {
+        self.core.config.credentials = credentials;
+    }
+
+    pub(in crate::client) const fn config(&self) -> &Config {
+        &self.core.config
+    }
+
+    pub(in crate::client) fn poll_news(&mut self) -> Option<News> {
+        self.lives.news.pop_front()
+    }
+
+    /// What has come on the private channel.
+    pub(in crate::client) fn poll_private(&mut self) -> Option<Private> {
+        self.core.private.pop_front()
+    }
+
+    /// Tells the owner something about the session.
+    pub(in crate::client) fn emit(&mut self, event: Event) {
+        self.core.emit(event);
+    }
+
+    pub(super) fn on_opened(&mut self, info: Box<ServerInfo>) {
+        self.work.on_opened(&self.core, &info);
+        self.core.live = self.lives.opened == 0;
+        self.phase = Phase::Open;
+        self.lives.opened += 1;
+        if self.lives.outlives {
+            self.lives.news.push_back(News::Opened);
+        }
+        self.core.emit(Event::Opened(info));
+    }
+
+    /// The life is over, and what has outlived it waits for the next one.
+    pub(super) fn go_down(&mut self, reason: CloseReason, now: Instant) {
+        let was_open = match self.phase {
+            Phase::Down => return,
+            Phase::Open => true,
+            _ => false,
+        };
+        for timer in [Timer::Connect, Timer::HeartbeatSend, Timer::HeartbeatReceive] {
+            self.core.deadlines.clear(timer);
+        }
+        self.core.deadlines.set(Timer::Close, now + PARTING);
+        self.phase = Phase::Down;
+        self.core.live = false;
+        self.lives.news.push_back(News::Lost { reason, was_open });
+    }
+
+    /// The transport is gone, and whatever was to be written to it.
+    pub(in crate::client) fn forget_transport(&mut self) {
+        self.core.outbox.clear();
+        self.core.deadlines.clear(Timer::Close);
+    }
+
+    /// The channels are told of the loss. What was sent and not answered is repeated where that can be done, unless
+    /// `repeat` says that it may have been the cause.
+    pub(in crate::client) fn lose_channels(&mut self, reason: &Arc<CloseReason>, repeat: bool) {
+        self.work.on_lost(&mut self.core, reason, repeat);
+    }
+
+    /// Ends for good, for a reason of the session's.
+    pub(in crate::client) fn give_up(&mut self, reason: &Arc<CloseReason>) {
+        if let Phase::Closed(_) = self.phase {
+            return;
+        }
+        self.work.end(&mut self.core, reason);
+        self.core.outbox.clear();
+        self.core.deadlines.clear_all();
+        self.core.emit(Event::Closed { reason: reason.clone() });
+        self.phase = Phase::Closed(reason.clone());
+    }
+
+    /// Opens a channel for the session itself: what comes on it is told by [`poll_private`](Self::poll_private).
+    pub(in crate::client) fn open_private(&mut self, now: Instant) -> Option<ChannelId> {
+        self.work.channels.open_private(&mut self.core, now)
+    }
+
+    /// Sends a method on the private channel.
+    ///
+    /// # Errors
+    ///
+    /// When the channel has ended, or the method cannot be encoded.
+    pub(in crate::client) fn send_private(
+        &mut self,
+        channel: ChannelId,
+        method: &Method,
+        now: Instant,
+    ) -> Result<(), CommandError> {
+        self.work.by_id(channel)?.send_private(&mut self.core, method, now)
+    }
+
+    /// Closes the private channel.
+    pub(in crate::client) fn close_private(&mut self, channel: ChannelId, now: Instant) {
+        if let Ok(channel) = self.work.by_id(channel) {
+            channel.close_quietly(&mut self.core, now);
+        }
+    }
+
+    /// Brings the channels back that were lost: sends what they need.
+    pub(in crate::client) fn resume_channels(&mut self, now: Instant) {
+        self.core.live = true;
+        self.work.resume(&mut self.core, now);
+    }
+
+    /// Whether channels are still being brought back.
+    pub(in crate::client) const fn is_resuming(&self) -> bool {
+        self.core.resuming > 0
+    }
+
+    /// Whatever outlives a loss is kept from now on: up to so many bytes of publishes.
+    pub(in crate::client) fn keep(&mut self, max_bytes: usize) {
+        self.core.keeps = true;
+        self.core.max_kept = max_bytes.max(1);
+    }
+
+    pub(in crate::client) fn topology(&mut self) -> &mut Topology {
+        &mut self.core.topology
+    }
+}

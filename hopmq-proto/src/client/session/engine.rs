@@ -1,0 +1,499 @@
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::BytesMut;
+
+use super::dialing::{Attempt, Dialing};
+use super::{
+    Entity, EntityFilter, EntityOutcome, Recovery, RecoveryMode, Refused, Renamed, Restore, RestoreConfig,
+    Step,
+};
+use crate::amqp::{Credentials, Method, ReplyCode};
+use crate::client::connection::{News, Private};
+use crate::client::{ChannelId, CloseReason, CommandError, Config, Connection, Event};
+use crate::{Engine, Instant, Outbox, Want};
+
+/// A connection that comes back: it dials, and after a loss dials again and brings back what was there.
+///
+/// It takes the commands of a [`Connection`], and what they gave stays good through every loss: a channel keeps its id, a
+/// consumer its token, and a publish that waits for its confirm is told by the same event. While the connection is away,
+/// calls and publishes wait for it; deliveries of before can be settled no more.
+///
+/// Its owner opens transports where [`Want::Dial`] says, and tells how that went: see [`handle_connected`],
+/// [`handle_dial_error`] and [`handle_disconnected`]. The rest is the [`Engine`] contract.
+///
+/// [`handle_connected`]: Session::handle_connected
+/// [`handle_dial_error`]: Session::handle_dial_error
+/// [`handle_disconnected`]: Session::handle_disconnected
+#[derive(Debug)]
+pub struct Session {
+    pub(super) connection: Connection,
+    pub(super) recovery: Recovery,
+    dialing: Dialing,
+    life: Life,
+    /// Since when, and why, it has been away; from the creation to the first success without a cause.
+    away: Option<Away>,
+    /// How many handshakes have succeeded.
+    lives: u32,
+    /// What numbers of messages begin with.
+    pub(super) message_prefix: u64,
+    pub(super) messages: u64,
+}
+
+#[derive(Debug)]
+struct Away {
+    since: Instant,
+    reason: Option<Arc<CloseReason>>,
+    outcomes: Vec<EntityOutcome>,
+}
+
+/// Where a session is.
+#[derive(Debug)]
+enum Life {
+    /// A transport is being opened.
+    Dialing(Attempt),
+    /// The transport is open, the connection not yet.
+    Handshaking(Attempt),
+    /// The connection is open, and exchanges, queues and bindings are being brought back.
+    Restoring { restore: Box<Restore>, channel: Option<ChannelId>, deadline: Instant },
+    /// Channels are being brought back, with their consumers.
+    Resuming { deadline: Instant },
+    /// Work is done. `stable_at`: then it counts as sound.
+    Open { stable_at: Option<Instant> },
+    /// This life is over, and its transport still there.
+    Parting(Next),
+    /// Nothing is to be done until then.
+    Waiting { until: Instant },
+    /// It has ended for good, or is about to.
+    Ended,
+}
+
+/// What follows a failure.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    Dial,
+    Wait { until: Instant },
+}
+
+impl Session {
+    /// A session with so many `endpoints`, which [`Want::Dial`] names by their numbers from 0. The first is dialled at
+    /// once. `seed` is for what is left to chance: the jitter of waits, the order of endpoints, and the message ids.
+    ///
+    /// [`Config::connect_timeout`] is for a round over all endpoints: each gets its share of what is left.
+    #[must_use]
+    pub fn new(config: Config, recovery: Recovery, endpoints: usize, seed: u64, now: Instant) -> Self {
+        let mut session = Self::down(config, recovery, endpoints, seed, now);
+        session.connection.set_outlives(true);
+        if session.recovery.mode != RecoveryMode::Off {
+            session.connection.keep(session.recovery.max_unconfirmed_bytes);
+        }
+        session.start_round(now);
+        session
+    }
+
+    /// A session over a transport that is open already. Nobody can open another: it ends with it.
+    #[must_use]
+    pub fn over_transport(config: Config, now: Instant) -> Self {
+        let timeout = config.connect_timeout;
+        let mut session = Self::down(config, Recovery::off(), 0, 0, now);
+        session.connection.start(timeout, now);
+        session.life = Life::Open { stable_at: None }; // the connection ends by itself
+        session
+    }
+
+    fn down(config: Config, recovery: Recovery, endpoints: usize, seed: u64, now: Instant) -> Self {
+        let mut dialing = Dialing::new(endpoints, seed);
+        Self {
+            connection: Connection::down(config, now),
+            recovery,
+            message_prefix: dialing.random(),
+            messages: 0,
+            dialing,
+            life: Life::Waiting { until: now },
+            away: Some(Away { since: now, reason: None, outcomes: Vec::new() }),
+            lives: 0,
+        }
+    }
+
+    /// The transport that [`Want::Dial`] asked for is open. Anything else has made it superfluous: it is to be closed.
+    pub fn handle_connected(&mut self, now: Instant) {
+        if let Life::Dialing(attempt) = self.life
+            && !self.has_ended()
+        {
+            self.connection.start(attempt.deadline - now, now);
+            self.life = Life::Handshaking(attempt);
+        }
+    }
+
+    /// The transport that [`Want::Dial`] asked for could not be opened, for the reason that `why` gives.
+    pub fn handle_dial_error(&mut self, why: String, now: Instant) {
+        self.fail_dial(why, now);
+        self.look(now);
+    }
+
+    /// The transport is gone: it was closed as [`Want::Shutdown`] asked, or has ended by itself.
+    pub fn handle_disconnected(&mut self, now: Instant) {
+        if !matches!(self.life, Life::Parting(_) | Life::Dialing(_) | Life::Waiting { .. }) {
+            self.connection.handle_eof(now);
+            self.look(now);
+        }
+        if let Life::Parting(next) = self.life {
+            self.connection.forget_transport();
+            self.go_on(next, now);
+        }
+    }
+
+    /// The transport has failed, for the reason that `why` gives.
+    pub fn handle_transport_error(&mut self, why: String, now: Instant) {
+        self.connection.handle_transport_error(why, now);
+        self.look(now);
+    }
+
+    /// Who logs in from the next handshake on.
+    pub fn set_credentials(&mut self, credentials: Credentials) {
+        self.connection.set_credentials(credentials);
+    }
+
+    /// How many handshakes have succeeded.
+    #[must_use]
+    pub const fn lives(&self) -> u32 {
+        self.lives
+    }
+
+    /// Whether everything is there: the connection is open, and what was to be brought back is.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        matches!(self.life, Life::Open { .. }) && self.lives > 0
+    }
+
+    fn has_ended(&self) -> bool {
+        self.connection.close_reason().is_some()
+    }
+
+    // Dialling.
+
+    fn start_round(&mut self, now: Instant) {
+        let timeout = self.connection.config().connect_timeout;
+        self.dialing.start_round(self.recovery.shuffle, timeout, now);
+        self.go_on(Next::Dial, now);
+    }
+
+    fn go_on(&mut self, next: Next, now: Instant) {
+        self.life = match (next, self.has_ended()) {
+            (_, true) => Life::Ended,
+            (Next::Wait { until }, _) => Life::Waiting { until },
+            (Next::Dial, _) => match self.dialing.next(now) {
+                Some(attempt) => Life::Dialing(attempt),
+                None => Life::Waiting { until: now },
+            },
+        };
+    }
+
+    fn fail_dial(&mut self, why: String, now: Instant) {
+        if let Life::Dialing(attempt) = self.life
+            && !self.has_ended()
+        {
+            match self.fail(attempt, CloseReason::Unreachable(why), now) {
+                Some(next) => self.go_on(next, now),
+                None => self.life = Life::Ended,
+            }
+        }
+    }
+
+    /// An attempt has failed. Gives what to do next, or ends the session.
+    fn fail(&mut self, attempt: Attempt, reason: CloseReason, now: Instant) -> Option<Next> {
+        let reason = Arc::new(reason);
+        let wait = self.dialing.wait(&self.recovery);
+        let next = match self.dialing.has_next() {
+            _ if self.is_over(now) => None,
+            true => Some(Next::Dial),
+            false => self.may_go_on(now + wait).then_some(Next::Wait { until: now + wait }),
+        };
+        let retry_at = match next {
+            Some(Next::Wait { until }) => Some(until),
+            _ => None,
+        };
+        let endpoint = attempt.endpoint;
+        self.connection.emit(Event::AttemptFailed { endpoint, reason: reason.clone(), retry_at });
+        if next.is_none() {
+            self.give_up(reason);
+        }
+        next
+    }
+
+    /// Whether there may be another round at `at`.
+    fn may_go_on(&self, at: Instant) -> bool {
+        let may = match self.recovery.mode {
+            RecoveryMode::Off => false,
+            RecoveryMode::AfterFirstSuccess => self.lives > 0,
+            RecoveryMode::Always => true,
+        };
+        may && self.recovery.max_rounds.is_none_or(|max| self.dialing.rounds() < max) && !self.is_over(at)
+    }
+
+    /// Whether it has been away for too long.
+    fn is_over(&self, at: Instant) -> bool {
+        self.over_at().is_some_and(|over| over <= at)
+    }
+
+    fn over_at(&self) -> Option<Instant> {
+        Some(self.away.as_ref()?.since + self.recovery.max_elapsed.filter(|_| self.may_come_back())?)
+    }
+
+    fn may_come_back(&self) -> bool {
+        self.lives > 0 || self.recovery.mode == RecoveryMode::Always
+    }
+
+    /// Ends the session, for the first cause.
+    fn give_up(&mut self, reason: Arc<CloseReason>) {
+        let first = self.away.as_ref().and_then(|away| away.reason.clone());
+        self.connection.give_up(&first.unwrap_or(reason));
+    }
+
+    // What happens to the connection.
+
+    /// Looks at what has come of the last input.
+    pub(super) fn look(&mut self, now: Instant) {
+        while let Some(news) = self.connection.poll_news() {
+            match news {
+                News::Opened => self.on_opened(now),
+                News::Lost { reason, was_open } => self.on_lost(reason, was_open, now),
+            }
+        }
+        match self.life {
+            Life::Restoring { .. } => self.restore(now),
+            Life::Resuming { .. } => self.resume(now),
+            _ => {}
+        }
+    }
+
+    fn on_opened(&mut self, now: Instant) {
+        self.lives += 1;
+        self.connection.set_outlives(self.recovery.mode != RecoveryMode::Off);
+        if self.lives == 1 {
+            self.away = None;
+            self.life = Life::Open { stable_at: None };
+            self.dialing.on_stable();
+            return;
+        }
+        let config = RestoreConfig { locked_for: self.recovery.locked_for, ..RestoreConfig::default() };
+        let restore = Box::new(Restore::new(self.plan(), config));
+        self.life = Life::Restoring { restore, channel: None, deadline: self.answer_due(now) };
+    }
+
+    /// When a server that has begun to answer must have gone on.
+    fn answer_due(&self, now: Instant) -> Instant {
+        now + self.connection.config().call_timeout
+    }
+
+    fn on_lost(&mut self, reason: CloseReason, was_open: bool, now: Instant) {
+        if !was_open {
+            let Life::Handshaking(attempt) = self.life else { return };
+            self.life = match self.fail(attempt, reason, now) {
+                Some(next) => Life::Parting(next),
+                None => Life::Ended,
+            };
+            return;
+        }
+        let reason = Arc::new(reason);
+        if let Life::Restoring { mut restore, .. } = core::mem::replace(&mut self.life, Life::Ended) {
+            restore.on_connection_closed(&reason);
+            let decided = restore.into_outcomes().into_iter();
+            decided.filter(|outcome| outcome.result.is_err()).for_each(|outcome| self.on_outcome(outcome));
+        }
+        let away = self.away.get_or_insert_with(|| Away { since: now, reason: None, outcomes: Vec::new() });
+        away.reason.get_or_insert_with(|| reason.clone());
+        self.connection.emit(Event::Lost { reason: reason.clone() });
+        self.connection.lose_channels(&reason, may_be_repeated(&reason));
+        let wait = self.dialing.wait(&self.recovery);
+        if self.may_go_on(now) {
+            self.life = Life::Parting(Next::Wait { until: now + wait });
+        } else {
+            self.give_up(reason);
+            self.life = Life::Ended;
+        }
+    }
+
+    // Bringing back what was there.
+
+    /// Goes on with what is to be declared.
+    fn restore(&mut self, now: Instant) {
+        let due = self.answer_due(now);
+        let Self { connection, life: Life::Restoring { restore, channel, deadline }, .. } = self else {
+            return;
+        };
+        while let Some(private) = connection.poll_private() {
+            *deadline = due;
+            match private {
+                Private::Reply(method) if matches!(*method, Method::ChannelOpenOk(_)) => {
+                    restore.on_channel_opened();
+                }
+                Private::Reply(method) => {
+                    if let Some(Renamed { old, new }) = restore.on_reply(&method) {
+                        connection.topology().rename(&old, &new);
+                        connection.emit(Event::QueueRenamed { old, new });
+                    }
+                }
+                Private::Closed(reason) => {
+                    *channel = None;
+                    restore.on_channel_closed(&reason, now);
+                }
+            }
+        }
+        loop {
+            match restore.next(now) {
+                Step::OpenChannel => match connection.open_private(now) {
+                    Some(opened) => *channel = Some(opened),
+                    None => return self.restore_nothing(now),
+                },
+                Step::Send(method) => {
+                    if let Some(channel) = *channel
+                        && let Err(error) = connection.send_private(channel, &method, now)
+                    {
+                        restore.on_not_sent(error);
+                    }
+                }
+                Step::CloseChannel => {
+                    if let Some(open) = channel.take() {
+                        connection.close_private(open, now);
+                    }
+                }
+                Step::WaitUntil(until) => {
+                    *deadline = (until + connection.config().call_timeout).max(due);
+                    return;
+                }
+                Step::Wait => return,
+                Step::Done(outcomes) => return self.on_restored(outcomes, now),
+            }
+        }
+    }
+
+    /// The server allows one channel only, and that is the user's.
+    fn restore_nothing(&mut self, now: Instant) {
+        let refused = Refused::NotSent(CommandError::TooManyChannels(1));
+        let plan = self.plan().into_iter();
+        let outcomes = plan.map(|entity| EntityOutcome { entity, result: Err(refused.clone()) }).collect();
+        self.on_restored(outcomes, now);
+    }
+
+    fn plan(&mut self) -> Vec<Entity> {
+        let filter = self.recovery.filter.clone();
+        self.connection.topology().plan(filter.as_ref().map(EntityFilter::as_fn))
+    }
+
+    fn on_restored(&mut self, outcomes: Vec<EntityOutcome>, now: Instant) {
+        outcomes.into_iter().for_each(|outcome| self.on_outcome(outcome));
+        self.connection.resume_channels(now);
+        self.life = Life::Resuming { deadline: self.answer_due(now) };
+        self.resume(now);
+    }
+
+    fn on_outcome(&mut self, outcome: EntityOutcome) {
+        if let Err(reason) = &outcome.result {
+            self.connection.topology().on_refused(&outcome.entity);
+            let (entity, reason) = (Box::new(outcome.entity.clone()), reason.clone());
+            self.connection.emit(Event::Degraded { entity, reason });
+        }
+        if let Some(away) = &mut self.away {
+            away.outcomes.push(outcome);
+        }
+    }
+
+    fn resume(&mut self, now: Instant) {
+        if self.connection.is_resuming() {
+            return;
+        }
+        let Some(away) = self.away.take() else { return };
+        let stable_at = Some(now + self.recovery.stable_after);
+        self.life = Life::Open { stable_at };
+        self.connection.emit(Event::Recovered { took: now - away.since, outcomes: away.outcomes });
+    }
+
+    // Time.
+
+    fn on_due(&mut self, now: Instant) {
+        match self.life {
+            Life::Dialing(attempt) if attempt.deadline <= now => {
+                self.fail_dial(String::from("no answer in time"), now);
+            }
+            Life::Waiting { until } if until <= now && !self.has_ended() => self.start_round(now),
+            Life::Restoring { deadline, .. } | Life::Resuming { deadline } if deadline <= now => {
+                let why = String::from("the server did not answer what was to be brought back");
+                self.connection.handle_transport_error(why, now);
+            }
+            Life::Open { stable_at: Some(stable_at) } if stable_at <= now => {
+                self.dialing.on_stable();
+                self.life = Life::Open { stable_at: None };
+            }
+            _ => {}
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        match &self.life {
+            Life::Dialing(attempt) => Some(attempt.deadline),
+            Life::Restoring { restore, deadline, .. } => {
+                Some(restore.poll_timeout().map_or(*deadline, |at| at.min(*deadline)))
+            }
+            Life::Resuming { deadline } => Some(*deadline),
+            Life::Open { stable_at } => *stable_at,
+            Life::Waiting { until } => Some(*until),
+            Life::Handshaking(_) | Life::Parting(_) | Life::Ended => None,
+        }
+    }
+}
+
+/// Whether what was on its way when the connection was lost may be sent again. A server that closed the connection over
+/// something that it was sent would do so again, and again.
+fn may_be_repeated(reason: &CloseReason) -> bool {
+    match reason {
+        CloseReason::Lost(_) => true,
+        CloseReason::Server(close) => close.code == ReplyCode::CONNECTION_FORCED,
+        _ => false,
+    }
+}
+
+impl Engine for Session {
+    type Event = Event;
+
+    fn handle_input(&mut self, input: &mut BytesMut, now: Instant) {
+        self.connection.handle_input(input, now);
+        self.look(now);
+    }
+
+    fn handle_eof(&mut self, now: Instant) {
+        self.connection.handle_eof(now);
+        self.look(now);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.connection.handle_timeout(now);
+        self.on_due(now);
+        self.look(now);
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.connection.poll_event()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let due = if self.has_ended() { None } else { self.next_due() };
+        due.into_iter().chain(self.connection.poll_timeout()).min()
+    }
+
+    fn outbox(&mut self) -> &mut Outbox {
+        self.connection.outbox()
+    }
+
+    fn want(&self) -> Want {
+        match self.life {
+            _ if self.has_ended() => Want::Shutdown,
+            Life::Dialing(Attempt { endpoint, number, .. }) => Want::Dial { endpoint, attempt: number },
+            Life::Waiting { .. } => Want::Wait,
+            Life::Parting(_) | Life::Ended => Want::Shutdown,
+            _ => self.connection.want(),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The session against the broker engine: what comes back after a loss, and what does not.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod net;
+mod publishes;
+mod returns;
