@@ -153,7 +153,7 @@ impl Plan {
         let count = rng.between(1, 4);
         let broken = server.may_break && rng.percent(12);
         let mut troubles: Vec<_> =
-            (0..count).map(|_| (millis(&mut rng, 200, 2000), trouble(&mut rng, queues.len()))).collect();
+            (0..count).map(|_| (millis(&mut rng, 200, 2000), trouble(&mut rng, &queues))).collect();
         if broken {
             // In place of the first, so that few of them make a run long.
             let trouble = match rng.below(5) {
@@ -192,13 +192,13 @@ fn publisher(rng: &mut Rng, queues: usize) -> PublisherPlan {
     PublisherPlan {
         queue: rng.index(queues),
         window: rng.pick(&[1, 10, 100, 500]),
-        pause: millis(rng, 2, 30),
+        pause: millis(rng, 5, 40),
         largest: rng.pick(&[100, 2_000, 20_000, 200_000]),
         when_lost,
     }
 }
 
-fn trouble(rng: &mut Rng, queues: usize) -> Trouble {
+fn trouble(rng: &mut Rng, queues: &[QueuePlan]) -> Trouble {
     let side = rng.pick(&[Side::Up, Side::Down]);
     let after = rng.pick(&[0, 1, 7, 20, 300, 5_000]) * rng.between(0, 3);
     let network = match rng.below(24) {
@@ -214,7 +214,11 @@ fn trouble(rng: &mut Rng, queues: usize) -> Trouble {
         16 => Fault::Silent { time: millis(rng, 100, 3000), reset: rng.percent(50) },
         17..20 => Fault::Orphan { time: millis(rng, 100, 4000) },
         20 | 21 => return Trouble::CloseAll,
-        22 => return Trouble::DeleteQueue(rng.index(queues)),
+        22 => {
+            let queue = rng.index(queues.len());
+            let known = queues.get(queue).is_some_and(|it| it.kind != QueueKind::ServerNamed);
+            return if known { Trouble::DeleteQueue(queue) } else { Trouble::CloseAll };
+        }
         _ => return Trouble::VhostGone(millis(rng, 100, 2500)),
     };
     Trouble::Network(network)
