@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod net;
+mod other;
 mod publishes;
 mod returns;
+mod topology;

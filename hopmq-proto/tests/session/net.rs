@@ -55,7 +55,7 @@ impl Net {
         }
     }
 
-    fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
         self.take_events();
         match self.session.want() {
             Want::Dial { endpoint, .. } => {
@@ -249,7 +249,11 @@ impl Net {
     }
 }
 
-fn take(outbox: &mut hopmq_proto::Outbox, into: &mut BytesMut) {
+pub(crate) fn take(outbox: &mut hopmq_proto::Outbox, into: &mut BytesMut) {
     outbox.chunks().for_each(|chunk| into.extend_from_slice(chunk));
     outbox.consume(outbox.len());
+}
+
+pub(crate) fn short(text: &str) -> ShortStr {
+    text.try_into().unwrap()
 }
