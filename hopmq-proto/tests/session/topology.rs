@@ -143,6 +143,47 @@ fn what_was_deleted_does_not_come_back() {
 }
 
 #[test]
+fn what_asked_for_no_answer_counts_in_its_turn() {
+    let mut net = Net::new(Recovery::default());
+    let channel = net.channel();
+    let no_wait = |name| queue::Declare { no_wait: true, ..declare_queue(name) };
+    let delete = |name| queue::Delete { queue: short(name), ..Default::default() };
+    net.session.send_no_wait(channel, no_wait("alone"), net.now).unwrap();
+    net.session.send_no_wait(channel, no_wait("broken\r\nlines"), net.now).unwrap();
+    let _ = net.session.call(channel, declare_queue("deleted"), net.now).unwrap();
+    let deleted = queue::Delete { no_wait: true, ..delete("deleted") };
+    net.session.send_no_wait(channel, deleted, net.now).unwrap();
+    let _ = net.session.call(channel, delete("new"), net.now).unwrap();
+    net.session.send_no_wait(channel, no_wait("new"), net.now).unwrap();
+    let get = basic::Get { queue: short("new"), no_ack: true };
+    let _ = net.session.call(channel, get, net.now).unwrap();
+    let bound = queue::Bind { no_wait: true, ..bind("new", "amq.topic", "k") };
+    net.session.send_no_wait(channel, bound, net.now).unwrap();
+    net.run();
+    let there = |net: &Net| ["alone", "brokenlines", "deleted", "new"].map(|name| ready(net, name));
+    let before = there(&net);
+    assert_eq!(before, [Some(0), Some(0), None, Some(0)]);
+    restart(&mut net);
+    assert_eq!(there(&net), before);
+    publish(&mut net, "amq.topic", "k");
+    assert_eq!(ready(&net, "new"), Some(1));
+}
+
+#[test]
+fn what_asked_for_no_answer_and_was_on_its_way_is_sent_again_in_its_turn() {
+    let mut net = Net::new(Recovery::default());
+    let channel = net.channel();
+    let declared = net.session.call(channel, declare_queue("deleted"), net.now).unwrap();
+    let delete = queue::Delete { queue: short("deleted"), no_wait: true, ..Default::default() };
+    net.session.send_no_wait(channel, delete, net.now).unwrap();
+    net.cut_and_recover();
+    assert!(net.reply(declared).is_some());
+    assert_eq!(ready(&net, "deleted"), None);
+    restart(&mut net);
+    assert_eq!(ready(&net, "deleted"), None);
+}
+
+#[test]
 fn the_first_name_of_a_queue_stays_good_through_every_loss() {
     let mut net = Net::new(Recovery::default());
     let channel = net.channel();

@@ -63,6 +63,8 @@ pub(super) enum Expects {
     Get { no_ack: bool },
     /// The method with this id.
     Method((u16, u16)),
+    /// No answer: it is done when what was called before it is answered.
+    Nothing,
 }
 
 impl Calls {
@@ -83,6 +85,17 @@ impl Calls {
     /// A call of the channel's own.
     pub(super) fn push_own(&mut self, expects: Expects, due: Instant) {
         self.waiting.push_back(Call { token: None, expects, due, own: true, method: None });
+    }
+
+    /// What asks for no answer, behind calls that are not answered yet.
+    pub(super) fn push_no_wait(&mut self, method: Method, due: Instant) {
+        self.push(None, Expects::Nothing, due, Some(Box::new(method)));
+    }
+
+    /// What asked for no answer, and is done now that the calls before it are answered.
+    pub(super) fn pop_done(&mut self) -> Option<Method> {
+        self.waiting.front().filter(|call| matches!(call.expects, Expects::Nothing))?;
+        self.waiting.pop_front()?.method.map(|method| *method)
     }
 
     /// Whether somebody waits for an answer.
@@ -127,7 +140,8 @@ impl Calls {
 
     /// The server has named a queue: the calls behind its declare that mean it by the empty name get the name.
     pub(super) fn name_queue(&mut self, name: &ShortStr) {
-        let behind = self.waiting.iter_mut().take_while(|call| !matches!(call.expects, Expects::Declare(_)));
+        let is_declare = |call: &Call| matches!(call.method.as_deref(), Some(Method::QueueDeclare(_)));
+        let behind = self.waiting.iter_mut().take_while(|call| !is_declare(call));
         for method in behind.filter_map(|call| call.method.as_deref_mut()) {
             super::last_queue::put_name(method, name);
         }
@@ -205,6 +219,7 @@ impl Expects {
             Self::Cancel(tag) => matches!(method, Method::BasicCancelOk(ok) if ok.consumer_tag == *tag),
             Self::Get { .. } => matches!(method, Method::BasicGetEmpty(_)),
             Self::Method(id) => method.id() == *id,
+            Self::Nothing => false,
         }
     }
 
@@ -218,7 +233,7 @@ impl Expects {
 
     /// Whether what was called later may be answered earlier.
     const fn may_be_late(&self) -> bool {
-        matches!(self, Self::Consume { .. } | Self::Cancel(_))
+        matches!(self, Self::Consume { .. } | Self::Cancel(_) | Self::Nothing)
     }
 
     /// What answers `method`; `None` when it is not a call, or one that asks for no answer.
@@ -278,6 +293,10 @@ fn is_repeatable(method: &Method, token: Option<Token>) -> bool {
         | Method::QueueBind(_)
         | Method::BasicQos(_)
         | Method::ConfirmSelect(_) => true,
+        // Nobody is there to be told that it may not have happened.
+        Method::ExchangeDelete(_) | Method::ExchangeUnbind(_) | Method::QueueDelete(_) => {
+            asks_for_no_answer(method)
+        }
         _ => false,
     }
 }

@@ -76,7 +76,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As there; [`CommandError::Full`] also when `max_calls` calls wait: behind them it waits to be remembered.
     pub fn send_no_wait(
         &mut self,
         channel: ChannelId,

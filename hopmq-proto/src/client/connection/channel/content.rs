@@ -86,8 +86,8 @@ impl Channel {
         message: Message,
         now: Instant,
     ) -> Result<(), PeerMisbehaved> {
-        let id =
-            |no_ack: bool, tag| (!no_ack).then_some(DeliveryId { channel: self.id, epoch: self.epoch, tag });
+        let (channel, epoch) = (self.id, self.epoch);
+        let id = |no_ack: bool, tag| (!no_ack).then_some(DeliveryId { channel, epoch, tag });
         match origin {
             Origin::Deliver { consumer, no_ack, tag, redelivered } => match consumer {
                 Some(consumer) => {
@@ -98,6 +98,7 @@ impl Channel {
             },
             Origin::Get { tag, redelivered, message_count } => {
                 let call = self.calls.answered_by_message();
+                self.record_no_wait(core);
                 let no_ack =
                     call.as_ref().is_some_and(|call| matches!(call.expects, Expects::Get { no_ack: true }));
                 match call.and_then(|call| call.token) {

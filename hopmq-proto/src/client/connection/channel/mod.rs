@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::assembler::{Assembler, Origin};
-use super::calls::{Calls, Expects, asks_for_no_answer};
+use super::calls::{Call, Calls, Expects, asks_for_no_answer};
 use super::consumers::Consumers;
 use super::core::{Core, Timer};
 use super::held::Held;
@@ -214,14 +214,14 @@ impl Channel {
         if !asks_for_no_answer(&method) {
             return Err(CommandError::Answered(method.name()));
         }
-        if core.outbox.len().saturating_add(self.held.len()) >= core.config.max_outbox {
+        if core.outbox.len().saturating_add(self.held.len()) >= core.config.max_outbox
+            || (core.keeps && self.calls.len() >= core.config.max_calls)
+        {
             return Err(CommandError::Full);
         }
         self.last_queue.resolve(&mut method);
         if let State::Open = self.state {
             self.do_send_no_wait(core, method, now)?;
-        } else if self.calls.len() >= core.config.max_calls {
-            return Err(CommandError::Full);
         } else {
             core.check_method(&method)?;
             self.calls.push_unsent(None, method, now);
@@ -241,11 +241,8 @@ impl Channel {
             self.last_queue.on_declare(declare, None);
         }
         if core.keeps {
-            let declared = match &method {
-                Method::QueueDeclare(declare) if !declare.queue.is_empty() => Some(declare.queue.clone()),
-                _ => None,
-            };
-            let _ = core.topology.on_done(&method, declared.as_ref()); // what cannot be recorded will not be restored
+            self.calls.push_no_wait(method, now + core.config.call_timeout);
+            self.record_no_wait(core);
         }
         Ok(())
     }
@@ -554,12 +551,18 @@ impl Channel {
             return Err(PeerMisbehaved::DuplicateConsumer(self.id.number));
         }
         let call = self.calls.answered_by(&method).ok_or_else(|| self.unexpected(&method))?;
+        self.on_answer(core, call, method, now);
+        self.record_no_wait(core);
+        Ok(())
+    }
+
+    fn on_answer(&mut self, core: &mut Core, call: Call, method: Method, now: Instant) {
         if self.private {
             if let Expects::ChannelOpen = call.expects {
                 self.state = State::Open;
             }
             core.private.push_back(Private::Reply(Box::new(method)));
-            return Ok(());
+            return;
         }
         let kept = call.method;
         Self::record(core, kept.as_deref(), &method);
@@ -617,7 +620,6 @@ impl Channel {
         if let Some(token) = call.token {
             core.emit(Event::Reply { token, result: Ok(reply) });
         }
-        Ok(())
     }
 
     fn unexpected(&self, method: &Method) -> PeerMisbehaved {

@@ -346,6 +346,13 @@ impl Channel {
         let _ = core.topology.on_done(asked, declared);
     }
 
+    /// What asked for no answer is done when all before it is: the server has carried it out, or is about to.
+    pub(super) fn record_no_wait(&mut self, core: &mut Core) {
+        while let Some(method) = self.calls.pop_done() {
+            let _ = core.topology.on_done(&method, None);
+        }
+    }
+
     /// A consumer runs.
     pub(super) fn keep_consumer(
         &mut self,
