@@ -44,8 +44,8 @@ fn servers_of(file: &str) -> &'static [usize] {
     match file {
         "interop_rabbitmq_own" => &[0],
         "blocking" | "credentials" | "interop_embedded" | "tls" => &[2],
-        "metrics" => &[2, 3],   // some here, some there
-        "judges" => EVERYWHERE, // its bodies are tests of the interop programs too
+        "metrics" | "tracing" => &[2, 3], // some here, some there
+        "judges" => EVERYWHERE,           // its bodies are tests of the interop programs too
         _ => SCRIPTED,
     }
 }

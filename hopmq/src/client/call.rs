@@ -59,7 +59,10 @@ impl<T> Call<T> {
                 let token = state.engine.call(channel.id, first, now)?;
                 state.engine.abandon(channel.id, token);
             }
+            let method = method.into();
+            let name = method.name();
             let token = state.engine.call(channel.id, method, now)?;
+            state.journal.on_call(channel.id, name, token);
             state.expect_reply(token);
             Ok(token)
         });

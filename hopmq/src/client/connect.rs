@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hopmq_proto::Instant;
 
+use super::journal::Scope;
 use super::renewal::Renewal;
 use super::{ConnectError, ConnectOptions, Connection, Endpoint};
 use crate::io::{Clock, Dialer, Runtime, Timer, Transport};
@@ -59,13 +60,18 @@ async fn try_each<R: Runtime, D: Dialer>(
 ) -> Result<Connection, ConnectError> {
     let clock = runtime.clock();
     let endpoints = options.endpoints();
+    let scope = Scope::new(&options.config, &endpoints);
     let mut errors = Vec::new();
     for (n, endpoint) in endpoints.iter().enumerate() {
         let left = u32::try_from(endpoints.len() - n).unwrap_or(u32::MAX);
         let share = (deadline - clock.now()) / left;
-        match attempt(runtime, dialer, options, endpoint.clone(), share).await {
+        scope.connecting(endpoint);
+        match attempt(&scope, runtime, dialer, options, endpoint.clone(), share).await {
             Ok(connection) => return Ok(connection),
-            Err(error) => errors.push(error),
+            Err(error) => {
+                scope.attempt_failed(endpoint, &error);
+                errors.push(error);
+            }
         }
     }
     Err(match errors.pop() {
@@ -76,6 +82,7 @@ async fn try_each<R: Runtime, D: Dialer>(
 
 /// Tries one endpoint, for as long as `share`.
 async fn attempt<R: Runtime, D: Dialer>(
+    scope: &Scope,
     runtime: &R,
     dialer: &D,
     options: &ConnectOptions,
@@ -93,15 +100,16 @@ async fn attempt<R: Runtime, D: Dialer>(
         Some(Err(error)) => return Err(ConnectError::Dial { endpoint, error }),
         None => return Err(ConnectError::DialTimeout { endpoint }),
     };
-    let Some(tls) = tls else { return open(runtime, transport, options, endpoint, deadline).await };
+    let Some(tls) = tls else { return open(scope, runtime, transport, options, endpoint, deadline).await };
     match within(runtime, deadline, tls.connect(transport)).await {
-        Some(Ok(transport)) => open(runtime, transport, options, endpoint, deadline).await,
+        Some(Ok(transport)) => open(scope, runtime, transport, options, endpoint, deadline).await,
         Some(Err(error)) => Err(ConnectError::Tls { endpoint, error }),
         None => Err(ConnectError::DialTimeout { endpoint }),
     }
 }
 
 async fn open<R: Runtime>(
+    scope: &Scope,
     runtime: &R,
     transport: impl Transport,
     options: &ConnectOptions,
@@ -110,7 +118,7 @@ async fn open<R: Runtime>(
 ) -> Result<Connection, ConnectError> {
     let mut config = options.config.clone();
     config.connect_timeout = deadline - runtime.clock().now();
-    let opened = Connection::open(runtime, transport, config).await;
+    let opened = Connection::open_in(scope.clone(), runtime, transport, config).await;
     opened.map_err(|reason| ConnectError::Refused { endpoint, reason })
 }
 

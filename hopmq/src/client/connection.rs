@@ -8,6 +8,7 @@ use super::Error;
 use super::call::Call;
 use super::channel::{Channel, short};
 use super::events::{Events, closed};
+use super::journal::Scope;
 use super::shared::{ClientHost, Shared};
 use crate::driver::Driver;
 use crate::io::{Runtime, Transport};
@@ -50,7 +51,17 @@ impl Connection {
         transport: impl Transport,
         config: Config,
     ) -> Result<Self, Arc<CloseReason>> {
-        let shared = Shared::new(config, runtime.clock());
+        let scope = Scope::new(&config, &[]);
+        Self::open_in(scope, runtime, transport, config).await
+    }
+
+    pub(super) async fn open_in<R: Runtime>(
+        scope: Scope,
+        runtime: &R,
+        transport: impl Transport,
+        config: Config,
+    ) -> Result<Self, Arc<CloseReason>> {
+        let shared = Shared::new(config, scope, runtime.clock());
         let host = ClientHost::new(shared.clone());
         runtime.spawn(Driver::new(host, transport, runtime.timer(), runtime.clock()));
         let inner = Arc::new(ConnectionInner { shared, server: OnceLock::new() });

@@ -14,6 +14,7 @@ mod error;
 mod events;
 mod exchange;
 mod handle;
+mod journal;
 #[cfg(feature = "json")]
 mod json;
 mod meter;

@@ -70,6 +70,7 @@ impl<'a> Message<'a> {
         }
         let sent = state.engine.publish(channel.inner.id, &publish, self.properties, &self.body, now)?;
         state.counts.on_publish(sent);
+        state.journal.on_publish(channel.inner.id, &publish, self.body.len(), sent);
         Ok(sent)
     }
 

@@ -13,6 +13,7 @@ use hopmq_proto::{Engine as _, Instant, Outbox, Want};
 
 use super::answers::{Answers, Slot};
 use super::events::{ConnectionEvent, EventLog};
+use super::journal::{Journal, Scope, Telling};
 use super::meter::{Counts, Meter};
 use super::replies::Replies;
 use super::waits::{Ticket, Waits};
@@ -32,11 +33,14 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     clock: Box<dyn Clock>,
     meter: Meter,
+    scope: Scope,
 }
 
 /// The locked state. What is stale in it is dropped after the lock is released: fields are dropped in their order.
 struct Locked<'a> {
     state: MutexGuard<'a, State>,
+    /// A subscriber may use the connection.
+    telling: Telling<'a>,
     stale: Vec<Waker>,
     /// Bodies that are never written. Who owns them may have handles, too.
     unwritten: Vec<Bytes>,
@@ -44,6 +48,7 @@ struct Locked<'a> {
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
+        self.telling.take(&mut self.state.journal);
         self.stale = std::mem::take(&mut self.state.stale);
         self.unwritten = self.state.engine.outbox().take_dropped();
     }
@@ -87,6 +92,7 @@ pub(crate) struct State {
     /// What happened to the connection as a whole.
     pub(crate) log: EventLog,
     pub(super) counts: Counts,
+    pub(super) journal: Journal,
 }
 
 /// What has come for one consumer.
@@ -117,7 +123,7 @@ pub enum ConsumerEnd {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, clock: impl Clock) -> Arc<Self> {
+    pub(crate) fn new(config: Config, scope: Scope, clock: impl Clock) -> Arc<Self> {
         let meter = Meter::new(&config);
         let (publish_timeout, call_timeout) = (config.publish_timeout, config.call_timeout);
         let state = State {
@@ -137,13 +143,14 @@ impl Shared {
             buffered: 0,
             log: EventLog::default(),
             counts: Counts::default(),
+            journal: Journal::default(),
         };
-        Arc::new(Self { state: Mutex::new(state), clock: Box::new(clock), meter })
+        Arc::new(Self { state: Mutex::new(state), clock: Box::new(clock), meter, scope })
     }
 
     fn lock(&self) -> Locked<'_> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        Locked { state, stale: Vec::new(), unwritten: Vec::new() }
+        Locked { state, telling: self.scope.telling(), stale: Vec::new(), unwritten: Vec::new() }
     }
 
     /// Gives a command to the engine, then wakes the driver.
@@ -193,7 +200,10 @@ impl Shared {
     /// Tells whoever listens.
     pub(crate) fn announce(&self, event: ConnectionEvent) {
         let mut woken = Vec::new();
-        self.look(|state| state.log.push(event, &mut woken));
+        self.look(|state| {
+            state.journal.on_announced(&event);
+            state.log.push(event, &mut woken);
+        });
         woken.into_iter().for_each(Waker::wake);
     }
 
@@ -337,6 +347,7 @@ impl State {
 
     fn on_event(&mut self, event: Event, woken: &mut Vec<Waker>, now: Instant) {
         self.counts.on_event(&event);
+        self.journal.on_event(&event);
         self.hand_out(event, woken, now);
         self.update_pause(now);
     }
@@ -352,6 +363,7 @@ impl State {
             Event::Opened(info) => woken.extend(self.opening.fill(Ok(info))),
             Event::ConsumerCancelled { consumer } => {
                 if let Some(incoming) = self.consumers.get_mut(&consumer) {
+                    self.journal.on_cancelled(incoming.channel);
                     incoming.finish(ConsumerEnd::Cancelled, woken);
                 }
             }
