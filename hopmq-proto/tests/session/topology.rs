@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use hopmq_proto::Engine;
-use hopmq_proto::amqp::{Method, ReplyCode, ShortStr, basic, exchange, queue};
+use hopmq_proto::amqp::{Method, ReplyCode, ShortStr, basic, connection, exchange, queue, write_method};
 use hopmq_proto::broker::{self, Broker};
 use hopmq_proto::client::{
     ChannelId, CloseReason, Entity, EntityFilter, EntityOutcome, Event, Recovery, Refused,
@@ -323,6 +324,50 @@ fn only_what_the_filter_takes_is_brought_back() {
     assert_eq!((ready(&net, "mine"), ready(&net, "theirs")), (Some(0), None));
     assert!(!has_exchange(&mut net, "theirs"));
     assert_eq!(outcomes(&net).len(), 1);
+}
+
+/// RabbitMQ 4.3 answers what it does not have any more with 541, and ends the connection.
+#[test]
+fn what_ends_the_connection_is_not_sent_again() {
+    for (code, (class_id, method_id)) in [(541, (50, 10)), (541, (0, 0)), (530, (50, 10)), (540, (50, 10))] {
+        let mut net = Net::new(Recovery::default());
+        let channel = net.channel();
+        for queue in ["a", "poison", "z"] {
+            net.declare(channel, declare_queue(queue));
+        }
+        net.cut();
+        net.broker = Broker::new(broker::Config::default());
+        net.now = net.session.poll_timeout().unwrap();
+        net.session.handle_timeout(net.now);
+        let number = loop {
+            if let Some(number) = about_to_send(&mut net, b"poison") {
+                break number;
+            }
+            assert!(net.step());
+        };
+        // The queue before it is answered.
+        let mut input = BytesMut::new();
+        let ok = queue::DeclareOk { queue: short("a"), ..Default::default() };
+        write_method(&mut input, number, usize::MAX, &ok.into()).unwrap();
+        let reply_text = short("INTERNAL_ERROR");
+        let close = connection::Close { reply_code: code, reply_text, class_id, method_id };
+        write_method(&mut input, 0, usize::MAX, &close.into()).unwrap();
+        net.session.handle_input(&mut input, net.now);
+        net.pass(Duration::from_secs(5));
+        assert!(net.session.is_open(), "{code}: {:?}", net.events);
+        assert_eq!(degraded(&net), [("queue \"poison\"".to_owned(), Some(ReplyCode(code)))]);
+        assert_eq!(["a", "poison", "z"].map(|queue| ready(&net, queue)), [Some(0), None, Some(0)]);
+        assert_eq!(net.session.lives(), 3);
+        restart(&mut net);
+        assert_eq!(net.session.lives(), 4, "it ended one connection");
+    }
+}
+
+/// The channel of the first frame that waits to be written, if this name is in what waits.
+fn about_to_send(net: &mut Net, name: &[u8]) -> Option<u16> {
+    let waiting: Vec<u8> = net.session.outbox().chunks().flatten().copied().collect();
+    let is_there = waiting.windows(name.len()).any(|part| part == name);
+    is_there.then(|| u16::from_be_bytes([waiting[1], waiting[2]]))
 }
 
 /// However far a recovery has come, the next one begins where everything is to be brought back.

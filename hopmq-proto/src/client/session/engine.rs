@@ -298,6 +298,7 @@ impl Session {
             return;
         }
         let reason = Arc::new(reason);
+        self.hear(now); // what was answered before is not to blame
         if let Life::Restoring { mut restore, .. } = core::mem::replace(&mut self.life, Life::Ended) {
             restore.on_connection_closed(&reason);
             let decided = restore.into_outcomes().into_iter();
@@ -318,8 +319,8 @@ impl Session {
 
     // Bringing back what was there.
 
-    /// Goes on with what is to be declared.
-    fn restore(&mut self, now: Instant) {
+    /// Takes the answers to what was declared.
+    fn hear(&mut self, now: Instant) {
         let due = self.answer_due(now);
         let Self { connection, life: Life::Restoring { restore, channel, deadline }, .. } = self else {
             return;
@@ -342,6 +343,15 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Goes on with what is to be declared.
+    fn restore(&mut self, now: Instant) {
+        self.hear(now);
+        let due = self.answer_due(now);
+        let Self { connection, life: Life::Restoring { restore, channel, deadline }, .. } = self else {
+            return;
+        };
         loop {
             match restore.next(now) {
                 Step::OpenChannel => match connection.open_private(now) {
