@@ -7,3 +7,4 @@ mod other;
 mod publishes;
 mod returns;
 mod topology;
+mod twin;

@@ -36,11 +36,22 @@ impl Other {
         let token = self.client.call(self.channel, method, now).unwrap();
         let result = self.answer(broker, token, now);
         if result.is_err() {
-            let (channel, opened) = self.client.open_channel(now).unwrap();
-            self.answer(broker, opened, now).unwrap();
-            self.channel = channel;
+            self.open_channel(broker, now);
         }
         result
+    }
+
+    fn open_channel(&mut self, broker: &mut Broker, now: Instant) {
+        let (channel, opened) = self.client.open_channel(now).unwrap();
+        self.answer(broker, opened, now).unwrap();
+        self.channel = channel;
+    }
+
+    /// Closes the channel, and opens another.
+    pub(crate) fn reopen(&mut self, broker: &mut Broker, now: Instant) {
+        let closed = self.client.close_channel(self.channel, now).unwrap();
+        self.answer(broker, closed, now).unwrap();
+        self.open_channel(broker, now);
     }
 
     fn answer(&mut self, broker: &mut Broker, token: Token, now: Instant) -> Result<Reply, CallError> {
