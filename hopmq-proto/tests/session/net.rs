@@ -81,6 +81,14 @@ impl Net {
         }
     }
 
+    /// Brings what the session has sent to the broker, and nothing back.
+    pub(crate) fn deliver(&mut self) {
+        take(self.session.outbox(), &mut self.to_server);
+        if let Some(mut server) = self.server.and_then(|id| self.broker.connection(id)) {
+            server.handle_input(&mut self.to_server, self.now);
+        }
+    }
+
     fn carry(&mut self) -> bool {
         let Some(id) = self.server else { return false };
         let before = (self.to_client.len(), self.to_server.len());

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use hopmq_proto::amqp::{Method, Properties, Publish, exchange};
 use hopmq_proto::broker::{Broker, ConnectionId, Peer};
-use hopmq_proto::client::{CallError, ChannelId, Config, Connection, Event, Reply, Token};
+use hopmq_proto::client::{CallError, ChannelId, CommandError, Config, Connection, Event, Reply, Token};
 use hopmq_proto::{Engine, Instant};
 
 use crate::net::{short, take};
@@ -11,7 +11,7 @@ use crate::net::{short, take};
 pub(crate) struct Other {
     client: Connection,
     id: ConnectionId,
-    channel: ChannelId,
+    channels: [ChannelId; 2],
     events: Vec<Event>,
 }
 
@@ -21,53 +21,83 @@ impl Other {
         let mut client = Connection::new(Config::default(), now);
         let mut events = Vec::new();
         carry(&mut client, id, &mut events, broker, now);
-        let (channel, _) = client.open_channel(now).unwrap();
-        carry(&mut client, id, &mut events, broker, now);
-        Self { client, id, channel, events: Vec::new() }
+        let channels = [(); 2].map(|()| {
+            let (channel, _) = client.open_channel(now).unwrap();
+            carry(&mut client, id, &mut events, broker, now);
+            channel
+        });
+        Self { client, id, channels, events: Vec::new() }
     }
 
-    /// Calls; after a refusal on a new channel.
+    /// Calls on the first channel.
     pub(crate) fn call(
         &mut self,
         broker: &mut Broker,
         method: impl Into<Method>,
         now: Instant,
     ) -> Result<Reply, CallError> {
-        let token = self.client.call(self.channel, method, now).unwrap();
-        let result = self.answer(broker, token, now);
-        if result.is_err() {
-            self.open_channel(broker, now);
+        self.send(broker, 0, vec![method.into()], now).remove(0).expect("it is answered")
+    }
+
+    /// Sends these on a channel without waiting for the answers in between. After a refusal the channel is another.
+    pub(crate) fn send(
+        &mut self,
+        broker: &mut Broker,
+        on: usize,
+        methods: Vec<Method>,
+        now: Instant,
+    ) -> Vec<Option<Result<Reply, CallError>>> {
+        let channel = self.channels[on];
+        let sent: Vec<Option<Token>> = methods
+            .into_iter()
+            .map(|method| match self.client.call(channel, method.clone(), now) {
+                Ok(token) => Some(token),
+                Err(CommandError::NotACall(_)) => {
+                    self.client.send_no_wait(channel, method, now).unwrap();
+                    None
+                }
+                Err(other) => panic!("{other}"),
+            })
+            .collect();
+        self.run(broker, now);
+        let answers = sent.into_iter().map(|token| token.map(|token| self.take_answer(token))).collect();
+        if self.client.check_channel(channel).is_err() {
+            self.channels[on] = self.open_channel(broker, now);
         }
-        result
+        answers
     }
 
-    fn open_channel(&mut self, broker: &mut Broker, now: Instant) {
-        let (channel, opened) = self.client.open_channel(now).unwrap();
-        self.answer(broker, opened, now).unwrap();
-        self.channel = channel;
+    fn open_channel(&mut self, broker: &mut Broker, now: Instant) -> ChannelId {
+        let (channel, _) = self.client.open_channel(now).unwrap();
+        self.run(broker, now);
+        channel
     }
 
-    /// Closes the channel, and opens another.
-    pub(crate) fn reopen(&mut self, broker: &mut Broker, now: Instant) {
-        let closed = self.client.close_channel(self.channel, now).unwrap();
-        self.answer(broker, closed, now).unwrap();
-        self.open_channel(broker, now);
+    /// Closes a channel, and opens another.
+    pub(crate) fn reopen(&mut self, broker: &mut Broker, on: usize, now: Instant) {
+        let _ = self.client.close_channel(self.channels[on], now).unwrap();
+        self.run(broker, now);
+        self.channels[on] = self.open_channel(broker, now);
     }
 
-    fn answer(&mut self, broker: &mut Broker, token: Token, now: Instant) -> Result<Reply, CallError> {
+    fn take_answer(&mut self, token: Token) -> Result<Reply, CallError> {
+        let is_answer = |event: &Event| matches!(event, Event::Reply { token: t, .. } if *t == token);
+        let at = self.events.iter().position(is_answer).expect("an answer");
+        match self.events.swap_remove(at) {
+            Event::Reply { result, .. } => result,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn run(&mut self, broker: &mut Broker, now: Instant) {
         carry(&mut self.client, self.id, &mut self.events, broker, now);
-        let answer = self.events.drain(..).find_map(|event| match event {
-            Event::Reply { token: t, result } if t == token => Some(result),
-            _ => None,
-        });
-        answer.expect("an answer")
     }
 
     pub(crate) fn publish(&mut self, broker: &mut Broker, exchange: &str, key: &str, now: Instant) {
         let publish =
             Publish { exchange: exchange.as_bytes(), routing_key: key.as_bytes(), ..Publish::default() };
         let body = Bytes::from_static(b"probe");
-        self.client.publish(self.channel, &publish, &Properties::new(), &body, now).unwrap();
+        self.client.publish(self.channels[0], &publish, &Properties::new(), &body, now).unwrap();
         carry(&mut self.client, self.id, &mut self.events, broker, now);
     }
 

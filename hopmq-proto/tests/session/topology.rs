@@ -185,6 +185,28 @@ fn what_asked_for_no_answer_and_was_on_its_way_is_sent_again_in_its_turn() {
 }
 
 #[test]
+fn a_cancel_that_was_on_its_way_behind_other_calls_is_sent_again_behind_them() {
+    let mut net = Net::new(Recovery::default());
+    let channel = net.channel();
+    net.declare(channel, queue::Declare { auto_delete: true, ..declare_queue("q") });
+    let consume = |tag| basic::Consume { queue: short("q"), consumer_tag: short(tag), ..Default::default() };
+    let cancel = |tag| basic::Cancel { consumer_tag: short(tag), no_wait: false };
+    net.call(channel, consume("first"));
+    let calls: [Method; 4] = [
+        consume("second").into(),
+        cancel("second").into(),
+        bind("q", "amq.topic", "k").into(),
+        cancel("first").into(),
+    ];
+    let tokens = calls.map(|call| net.session.call(channel, call, net.now).unwrap());
+    net.cut_and_recover();
+    for token in tokens {
+        assert!(net.reply(token).is_some(), "each as without the loss");
+    }
+    assert_eq!(ready(&net, "q"), None, "it went with its last consumer");
+}
+
+#[test]
 fn the_first_name_of_a_queue_stays_good_through_every_loss() {
     let mut net = Net::new(Recovery::default());
     let channel = net.channel();

@@ -127,7 +127,9 @@ impl Calls {
         for call in core::mem::take(&mut self.waiting) {
             match call {
                 Call { own: true, .. } => {}
-                Call { token, due, method: Some(method), .. } if repeat && is_repeatable(&method, token) => {
+                Call { token, due, method: Some(method), .. }
+                    if repeat && (is_repeatable(&method, token) || is_in_turn(&unsent, &method)) =>
+                {
                     unsent.push_back(Unsent { token, method: *method, due });
                 }
                 call => others.push(call),
@@ -281,6 +283,12 @@ pub(super) const fn asks_for_no_answer(method: &Method) -> bool {
         Method::QueueDelete(m) => m.no_wait,
         _ => false,
     }
+}
+
+/// Whether it cancels a consumer that what is sent again before it may start, or may need: an auto-delete queue goes
+/// with its last consumer.
+fn is_in_turn(unsent: &VecDeque<Unsent>, method: &Method) -> bool {
+    matches!(method, Method::BasicCancel(_)) && !unsent.is_empty()
 }
 
 /// Whether a call can be made again when nobody knows whether it took effect: what it asks for is then so, once.
