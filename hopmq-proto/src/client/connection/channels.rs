@@ -103,10 +103,10 @@ impl Channels {
     }
 
     /// Resolves everything that waits on any channel, for the connection has ended.
-    pub(super) fn end(&mut self, core: &mut Core, reason: &Arc<CloseReason>) {
+    pub(super) fn end(&mut self, core: &mut Core, reason: &Arc<CloseReason>, now: Instant) {
         for slot in &mut self.slots {
             if let SlotState::Used(channel) = &mut slot.state {
-                channel.end(core, reason);
+                channel.end(core, reason, now);
                 slot.state = SlotState::Free(reason.clone());
             }
         }
@@ -124,11 +124,11 @@ impl Channels {
     }
 
     /// The connection was lost. Channels that cannot come back end.
-    pub(super) fn on_lost(&mut self, core: &mut Core, reason: &Arc<CloseReason>, repeat: bool) {
+    pub(super) fn on_lost(&mut self, core: &mut Core, reason: &Arc<CloseReason>, repeat: bool, now: Instant) {
         self.private = None;
         for (slot, number) in self.slots.iter_mut().zip(1..) {
             if let SlotState::Used(channel) = &mut slot.state
-                && !channel.on_lost(core, reason, repeat)
+                && !channel.on_lost(core, reason, repeat, now)
             {
                 slot.state = SlotState::Free(reason.clone());
                 self.free.push(Reverse(number));
@@ -152,7 +152,7 @@ impl Channels {
                 SlotState::Used(channel) if number <= max => channel.resume(core, now),
                 SlotState::Used(channel) => {
                     let reason = Arc::new(CloseReason::TooManyChannels(max));
-                    channel.end(core, &reason);
+                    channel.end(core, &reason, now);
                     slot.state = SlotState::Free(reason);
                 }
                 SlotState::Free(_) => {}

@@ -20,10 +20,6 @@ const MAX_ENTITIES: usize = 65_536;
 /// What can become due. Where two are due at once, the order here is the order they fire in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
-    /// The handshake takes too long.
-    Connect,
-    /// The close takes too long, or the flush behind it.
-    Close,
     /// Look whether a heartbeat must be sent.
     HeartbeatSend,
     /// Look whether the server is still alive.

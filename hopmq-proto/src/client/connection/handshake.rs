@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::{Buf, BytesMut};
 
-use super::core::{Core, Timer};
+use super::core::Core;
 use crate::Instant;
 use crate::amqp::{FRAME_MIN_SIZE, Method, PROTOCOL_HEADER, ShortStr, WireError, connection};
 use crate::client::close::ProtocolVersion;
@@ -22,6 +22,8 @@ const EXCERPT: usize = 32;
 #[derive(Debug)]
 pub(super) struct Handshake {
     step: HandshakeStep,
+    /// How long it may take.
+    limit: Duration,
     /// What has been agreed on so far.
     info: ServerInfo,
     /// How long the frame with the credentials is.
@@ -48,13 +50,12 @@ pub(super) enum Progress {
 }
 
 impl Handshake {
-    /// Sends the protocol header and starts the deadline.
-    pub(super) fn start(core: &mut Core, timeout: Duration, now: Instant) -> Self {
+    /// Sends the protocol header.
+    pub(super) fn start(core: &mut Core, limit: Duration) -> Self {
         core.outbox.tail().extend_from_slice(&PROTOCOL_HEADER);
         core.outbox.end_frame();
-        core.deadlines.set(Timer::Connect, now + timeout);
         let info = ServerInfo { properties: Default::default(), channel_max: 0, frame_max: 0, heartbeat: 0 };
-        Self { step: HandshakeStep::Greeting, info, login_len: 0, not_amqp: Vec::new() }
+        Self { step: HandshakeStep::Greeting, limit, info, login_len: 0, not_amqp: Vec::new() }
     }
 
     /// A server that is asked for a version it does not speak, or that does not speak AMQP, says so in its first bytes.
@@ -111,7 +112,6 @@ impl Handshake {
             (HandshakeStep::Greeting, Method::ConnectionStart(start)) => self.on_start(core, start, now)?,
             (HandshakeStep::Login, Method::ConnectionTune(tune)) => self.on_tune(core, &tune, now)?,
             (HandshakeStep::Opening, Method::ConnectionOpenOk(_)) => {
-                core.deadlines.clear(Timer::Connect);
                 let properties = core::mem::take(&mut self.info.properties);
                 return Ok(Progress::Opened(Box::new(ServerInfo { properties, ..self.info.clone() })));
             }
@@ -187,6 +187,11 @@ impl Handshake {
     /// What it means that the transport failed now.
     pub(super) fn transport_failed(&self, why: alloc::string::String) -> CloseReason {
         self.ended(HandshakeError::Transport(self.step, why))
+    }
+
+    /// How long it may take.
+    pub(super) const fn limit(&self) -> Duration {
+        self.limit
     }
 
     /// What it means that the deadline has passed.

@@ -3,17 +3,15 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use super::core::{Core, Timer};
-use super::handshake::Handshake;
+use super::core::Core;
+use super::phase::{Change, Phase};
 use super::work::Work;
-use super::{CommandError, Connection, Phase};
+use super::{CommandError, Connection};
 use crate::Instant;
 use crate::amqp::{Credentials, Method};
 use crate::client::session::Topology;
-use crate::client::{ChannelId, CloseReason, Config, Event, ServerInfo};
-
-/// How long the last bytes of a life that is over may take.
-const PARTING: Duration = Duration::from_secs(1);
+use crate::client::{ChannelId, CloseReason, Config, Event, Lost};
+use crate::fsm::Machine;
 
 /// What a connection that a session keeps through several lives remembers of them.
 #[derive(Debug, Default)]
@@ -44,6 +42,10 @@ pub(in crate::client) enum Private {
 }
 
 impl Lives {
+    pub(super) fn tell(&mut self, news: News) {
+        self.news.push_back(news);
+    }
+
     pub(super) fn outlives(&self, reason: &CloseReason) -> bool {
         self.outlives && !matches!(reason, CloseReason::Requested | CloseReason::Aborted)
     }
@@ -53,14 +55,15 @@ impl Lives {
 impl Connection {
     /// A connection without a transport.
     pub(in crate::client) fn down(config: Config, now: Instant) -> Self {
-        let core = Core::new(config, now);
-        Self { core, work: Work::default(), phase: Phase::Down, lives: Lives::default() }
+        let (core, phase) = (Core::new(config, now), Machine::new(Phase::Down));
+        let mut connection = Self { core, work: Work::default(), phase, lives: Lives::default() };
+        connection.run(now);
+        connection
     }
 
     /// There is a new transport: a life begins, with a handshake that may take `timeout`.
     pub(in crate::client) fn start(&mut self, timeout: Duration, now: Instant) {
-        self.core.start_life(now);
-        self.phase = Phase::Handshake(Handshake::start(&mut self.core, timeout, now));
+        self.change(Change::Start(timeout), now);
     }
 
     pub(in crate::client) fn set_outlives(&mut self, outlives: bool) {
@@ -89,55 +92,24 @@ impl Connection {
         self.core.emit(event);
     }
 
-    pub(super) fn on_opened(&mut self, info: Box<ServerInfo>) {
-        self.work.on_opened(&self.core, &info);
-        self.core.live = self.lives.opened == 0;
-        self.phase = Phase::Open;
-        self.lives.opened += 1;
-        if self.lives.outlives {
-            self.lives.news.push_back(News::Opened);
-        }
-        self.core.emit(Event::Opened(info));
-    }
-
-    /// The life is over, and what has outlived it waits for the next one.
-    pub(super) fn go_down(&mut self, reason: CloseReason, now: Instant) {
-        let was_open = match self.phase {
-            Phase::Down => return,
-            Phase::Open => true,
-            _ => false,
-        };
-        for timer in [Timer::Connect, Timer::HeartbeatSend, Timer::HeartbeatReceive] {
-            self.core.deadlines.clear(timer);
-        }
-        self.core.deadlines.set(Timer::Close, now + PARTING);
-        self.phase = Phase::Down;
-        self.core.live = false;
-        self.lives.news.push_back(News::Lost { reason, was_open });
-    }
-
     /// The transport is gone, and whatever was to be written to it.
-    pub(in crate::client) fn forget_transport(&mut self) {
-        self.core.outbox.clear();
-        self.core.deadlines.clear(Timer::Close);
+    pub(in crate::client) fn forget_transport(&mut self, now: Instant) {
+        if let Phase::Parting = self.phase.state() {
+            self.lose(CloseReason::Lost(Lost::Eof), now);
+        }
     }
 
     /// The channels are told of the loss. What was sent and not answered is repeated where that can be done, unless
     /// `repeat` says that it may have been the cause.
-    pub(in crate::client) fn lose_channels(&mut self, reason: &Arc<CloseReason>, repeat: bool) {
-        self.work.on_lost(&mut self.core, reason, repeat);
+    pub(in crate::client) fn lose_channels(&mut self, reason: &Arc<CloseReason>, repeat: bool, now: Instant) {
+        self.work.on_lost(&mut self.core, reason, repeat, now);
     }
 
     /// Ends for good, for a reason of the session's.
-    pub(in crate::client) fn give_up(&mut self, reason: &Arc<CloseReason>) {
-        if let Phase::Closed(_) = self.phase {
-            return;
+    pub(in crate::client) fn give_up(&mut self, reason: &Arc<CloseReason>, now: Instant) {
+        if self.close_reason().is_none() {
+            self.change(Change::GivenUp(reason.clone()), now);
         }
-        self.work.end(&mut self.core, reason);
-        self.core.outbox.clear();
-        self.core.deadlines.clear_all();
-        self.core.emit(Event::Closed { reason: reason.clone() });
-        self.phase = Phase::Closed(reason.clone());
     }
 
     /// Opens a channel for the session itself: what comes on it is told by [`poll_private`](Self::poll_private).

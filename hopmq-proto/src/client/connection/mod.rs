@@ -14,6 +14,7 @@ mod held;
 mod kept;
 mod last_queue;
 mod lives;
+mod phase;
 mod publishing;
 mod returns;
 mod settled;
@@ -25,17 +26,17 @@ use alloc::sync::Arc;
 use bytes::{Buf, Bytes, BytesMut};
 
 use self::core::{Core, Timer};
-use self::handshake::{Greeting, Handshake, Progress};
+use self::handshake::{Greeting, Progress};
 use self::lives::Lives;
+use self::phase::{Change, Parts, Phase};
 use self::work::Work;
 use super::{
-    CallError, ChannelId, CloseReason, Config, Delivery, DeliveryId, Event, Lost, PeerMisbehaved, Reply,
-    Token, WhenLost,
+    ChannelId, CloseReason, Config, Delivery, DeliveryId, Event, Lost, PeerMisbehaved, Reply, Token, WhenLost,
 };
 use crate::amqp::{
-    FRAME_HEADER_LEN, FrameHead, FrameKind, Method, Properties, Publish, ReplyCode, Secret, ShortStr,
-    connection,
+    FRAME_HEADER_LEN, FrameHead, FrameKind, Method, Properties, Publish, Secret, ShortStr, connection,
 };
+use crate::fsm::{Lifecycle, Machine, Table};
 use crate::{Engine, Instant, Outbox, Want};
 
 pub use error::{CommandError, PublishError, Settle, SettleError};
@@ -50,25 +51,17 @@ pub(super) use publishing::Outgoing;
 pub struct Connection {
     core: Core,
     work: Work,
-    phase: Phase,
+    phase: Machine<Phase>,
     lives: Lives,
 }
 
-#[derive(Debug)]
-enum Phase {
-    /// There is no transport: not yet, or not any more. The outbox may hold the last bytes of the one before.
-    Down,
-    Handshake(Handshake),
-    Open,
-    /// `connection.close` is sent; everything but `close` and `close-ok` is dropped.
-    Closing {
-        token: Token,
-    },
-    /// The terminal event has been emitted; the outbox may hold the last bytes.
-    Closed(Arc<CloseReason>),
-}
-
 impl Connection {
+    /// The states of a connection, and how it goes from one to another.
+    pub const LIFECYCLE: Table = Phase::TABLE;
+
+    /// The states of each of its channels.
+    pub const CHANNEL_LIFECYCLE: Table = channel::LIFECYCLE;
+
     /// A connection whose transport is open at `now`. `connect_timeout` counts from here.
     #[must_use]
     pub fn new(config: Config, now: Instant) -> Self {
@@ -81,21 +74,21 @@ impl Connection {
     /// Why the connection has ended, once it has.
     #[must_use]
     pub fn close_reason(&self) -> Option<&Arc<CloseReason>> {
-        match &self.phase {
-            Phase::Closed(reason) => Some(reason),
+        match self.phase.state() {
+            Phase::Ending(reason) | Phase::Closed(reason) => Some(reason),
             _ => None,
         }
     }
 
     fn open(&mut self) -> Result<(&mut Work, &mut Core), CommandError> {
-        match &mut self.phase {
+        match self.phase.state() {
             Phase::Open => Ok((&mut self.work, &mut self.core)),
-            Phase::Down | Phase::Handshake(_) if self.lives.opened > 0 => {
+            Phase::Down | Phase::Handshake(_) | Phase::Parting if self.lives.opened > 0 => {
                 Ok((&mut self.work, &mut self.core))
             }
-            Phase::Down | Phase::Handshake(_) => Err(CommandError::NotOpen),
+            Phase::Down | Phase::Handshake(_) | Phase::Parting => Err(CommandError::NotOpen),
             Phase::Closing { .. } => Err(CommandError::Closed(Arc::new(CloseReason::Requested))),
-            Phase::Closed(reason) => Err(CommandError::Closed(reason.clone())),
+            Phase::Ending(reason) | Phase::Closed(reason) => Err(CommandError::Closed(reason.clone())),
         }
     }
 
@@ -294,34 +287,22 @@ impl Connection {
     ///
     /// When it is closing or closed already.
     pub fn close(&mut self, now: Instant) -> Result<Token, CommandError> {
-        match &mut self.phase {
-            Phase::Down | Phase::Handshake(_) => {
+        match self.phase.state() {
+            Phase::Closing { .. } | Phase::Ending(_) | Phase::Closed(_) => self.open().map(|_| Token(0)),
+            Phase::Down | Phase::Handshake(_) | Phase::Open | Phase::Parting => {
                 let token = self.core.token();
-                self.core.emit(Event::Reply { token, result: Ok(Reply::Closed) });
-                self.core.outbox.clear();
-                self.finish(CloseReason::Requested, now);
+                self.change(Change::Close(token), now);
                 Ok(token)
             }
-            Phase::Open => {
-                let token = self.core.token();
-                self.work.end(&mut self.core, &Arc::new(CloseReason::Requested));
-                self.core.answer(0, close_method(ReplyCode::SUCCESS, "bye"), now);
-                self.core.deadlines.clear(Timer::Close);
-                self.core.deadlines.set(Timer::Close, now + self.core.config.close_timeout);
-                self.phase = Phase::Closing { token };
-                Ok(token)
-            }
-            Phase::Closing { .. } | Phase::Closed(_) => self.open().map(|_| Token(0)),
         }
     }
 
     /// Ends the connection at once: what waits to be written is dropped, everything that waits is resolved with
     /// [`CloseReason::Aborted`], and the server is told nothing. [`Want::Shutdown`] follows.
     pub fn abort(&mut self, now: Instant) {
-        if let Phase::Closing { token } = self.phase {
-            self.give_up_closing(token, CallError::Closed(Arc::new(CloseReason::Aborted)));
+        if !self.phase.has_ended() {
+            self.change(Change::Abort, now);
         }
-        self.lose(CloseReason::Aborted, now);
     }
 
     /// Replaces the password or token that the server knows. It answers with [`Reply::Method`], or closes the
@@ -336,7 +317,7 @@ impl Connection {
         reason: ShortStr,
         now: Instant,
     ) -> Result<Token, CommandError> {
-        if !matches!(self.phase, Phase::Open) {
+        if !matches!(self.phase.state(), Phase::Open) {
             self.open()?;
             return Err(CommandError::NotOpen);
         }
@@ -346,7 +327,7 @@ impl Connection {
 
     /// The transport has failed, for the reason that `why` gives.
     pub fn handle_transport_error(&mut self, why: String, now: Instant) {
-        let reason = match &self.phase {
+        let reason = match self.phase.state() {
             Phase::Handshake(handshake) => handshake.transport_failed(why),
             _ => CloseReason::Lost(Lost::Transport(why)),
         };
@@ -359,67 +340,49 @@ impl Connection {
         self.core.set_paused(paused, now);
     }
 
+    /// It cannot go on. What is in the outbox is for the server still.
+    fn part(&mut self, reason: CloseReason, now: Instant) {
+        if let Phase::Handshake(_) | Phase::Open | Phase::Closing { .. } = self.phase.state() {
+            self.change(Change::Over(reason), now);
+        }
+    }
+
     /// The stream is gone: nothing can be written any more.
     fn lose(&mut self, reason: CloseReason, now: Instant) {
-        self.finish(reason, now);
-        self.core.outbox.clear();
-        self.core.deadlines.clear(Timer::Close);
+        if !self.phase.has_ended() {
+            self.change(Change::Lost(reason), now);
+        }
     }
 
-    /// A close that is not answered. `finish` would report success: the caller is told first.
-    fn give_up_closing(&mut self, token: Token, error: CallError) {
-        let reason = Arc::new(CloseReason::Requested); // the first cause
-        self.core.emit(Event::Reply { token, result: Err(error) });
-        self.core.outbox.clear();
-        self.core.deadlines.clear_all();
-        self.core.emit(Event::Closed { reason: reason.clone() });
-        self.phase = Phase::Closed(reason);
+    /// Goes to another state.
+    fn change(&mut self, change: Change, now: Instant) {
+        let mut parts = Parts { core: &mut self.core, work: &mut self.work, lives: &mut self.lives };
+        let changed = self.phase.handle(change, &mut parts, now);
+        debug_assert!(changed.is_ok(), "{changed:?}");
     }
 
-    /// Ends the connection: resolves what waits, emits the terminal event, leaves the outbox to be written.
-    fn finish(&mut self, reason: CloseReason, now: Instant) {
-        let reason = match self.phase {
-            Phase::Closed(_) => return,
-            Phase::Closing { .. } => CloseReason::Requested, // the first cause
-            Phase::Down | Phase::Handshake(_) | Phase::Open => reason,
-        };
-        if let CloseReason::PeerMisbehaved(fault) = &reason
-            && matches!(self.phase, Phase::Open)
-        {
-            self.core.answer_last(0, close_method(fault.reply_code(), "protocol violation"), now);
-        }
-        if self.lives.outlives(&reason) {
-            return self.go_down(reason, now);
-        }
-        let reason = Arc::new(reason);
-        self.core.deadlines.clear_all();
-        match &mut self.phase {
-            Phase::Down | Phase::Handshake(_) | Phase::Open => self.work.end(&mut self.core, &reason),
-            Phase::Closing { token } => {
-                self.core.emit(Event::Reply { token: *token, result: Ok(Reply::Closed) });
-            }
-            Phase::Closed(_) => {}
-        }
-        self.core.emit(Event::Closed { reason: reason.clone() });
-        self.core.deadlines.set(Timer::Close, now + self.core.config.close_timeout);
-        self.phase = Phase::Closed(reason);
+    /// Does what is due in this state.
+    fn run(&mut self, now: Instant) {
+        let mut parts = Parts { core: &mut self.core, work: &mut self.work, lives: &mut self.lives };
+        let ran = self.phase.handle_timeout(&mut parts, now);
+        debug_assert!(ran.is_ok(), "{ran:?}");
     }
 
     /// Takes the whole frame at the front of `input` off it.
     fn on_frame(&mut self, head: FrameHead, input: &mut BytesMut, now: Instant) -> Result<(), CloseReason> {
-        if let Phase::Open = &self.phase {
+        if let Phase::Open = self.phase.state() {
             return self.work.on_frame(&mut self.core, head, input, now);
         }
         let payload = input.get(FRAME_HEADER_LEN..FRAME_HEADER_LEN + head.payload_len).unwrap_or_default();
         let method = (head.kind == FrameKind::Method).then(|| Method::decode(payload));
         input.advance(head.frame_len());
-        match (&mut self.phase, method) {
+        match (self.phase.state_mut(), method) {
             // The server starts its heartbeats at tune-ok, before open-ok.
             (Phase::Handshake(_), None) if (head.kind, head.channel) == (FrameKind::Heartbeat, 0) => Ok(()),
             (Phase::Handshake(handshake), Some(method)) if head.channel == 0 => {
                 let method = method.map_err(|error| CloseReason::PeerMisbehaved(error.into()))?;
                 if let Progress::Opened(info) = handshake.on_method(&mut self.core, method, now)? {
-                    self.on_opened(info);
+                    self.change(Change::Opened(info), now);
                 }
                 Ok(())
             }
@@ -431,30 +394,26 @@ impl Connection {
                 self.core.answer(0, connection::CloseOk {}, now);
                 Ok(())
             }
-            (Phase::Closing { .. }, Some(Ok(Method::ConnectionCloseOk(_)))) => Err(CloseReason::Requested),
-            (Phase::Closing { .. } | Phase::Closed(_) | Phase::Open | Phase::Down, _) => Ok(()),
+            (Phase::Closing { .. }, Some(Ok(Method::ConnectionCloseOk(_)))) => {
+                self.change(Change::CloseOk, now);
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
     fn make_writable(&mut self, now: Instant) {
-        if let Phase::Open = self.phase {
+        if let Phase::Open = self.phase.state() {
             self.work.make_writable(&mut self.core, now);
         }
     }
 
     fn on_timer(&mut self, timer: Timer, now: Instant) {
-        match (timer, &mut self.phase) {
-            (Timer::Connect, Phase::Handshake(handshake)) => {
-                let reason = handshake.timeout();
-                self.core.outbox.clear();
-                self.finish(reason, now);
-            }
-            (Timer::Close, Phase::Closing { token }) => {
-                let token = *token;
-                self.give_up_closing(token, CallError::TimedOut);
-            }
-            (Timer::Close, Phase::Closed(_) | Phase::Down) => self.core.outbox.clear(),
-            (Timer::HeartbeatSend | Timer::HeartbeatReceive, Phase::Closed(_) | Phase::Down) => {}
+        match (timer, self.phase.state()) {
+            (
+                Timer::HeartbeatSend | Timer::HeartbeatReceive,
+                Phase::Down | Phase::Parting | Phase::Ending(_) | Phase::Closed(_),
+            ) => {}
             (Timer::HeartbeatSend, _) => self.core.heartbeat_send(now),
             (Timer::HeartbeatReceive, phase) => {
                 if let Phase::Handshake(_) = phase {
@@ -476,15 +435,6 @@ impl Connection {
     }
 }
 
-fn close_method(code: ReplyCode, text: &'static str) -> connection::Close {
-    connection::Close {
-        reply_code: code.0,
-        reply_text: ShortStr::from_static(text),
-        class_id: 0,
-        method_id: 0,
-    }
-}
-
 impl Engine for Connection {
     type Event = Event;
 
@@ -498,17 +448,17 @@ impl Engine for Connection {
             self.core.answers = 0;
         }
         while !input.is_empty() {
-            if let Phase::Closed(_) | Phase::Down = self.phase {
+            if let Phase::Down | Phase::Parting | Phase::Ending(_) | Phase::Closed(_) = self.phase.state() {
                 input.clear();
                 break;
             }
-            if let Phase::Handshake(handshake) = &mut self.phase {
+            if let Phase::Handshake(handshake) = self.phase.state_mut() {
                 match handshake.check_greeting(input) {
                     Ok(Greeting::Frames) => {}
                     Ok(Greeting::Incomplete) => break,
                     Err(error) => {
                         self.core.outbox.clear();
-                        self.finish(CloseReason::Handshake(error), now);
+                        self.part(CloseReason::Handshake(error), now);
                         continue;
                     }
                 }
@@ -520,13 +470,13 @@ impl Engine for Connection {
                 Err(error) => Err(CloseReason::PeerMisbehaved(error.into())),
             };
             if let Err(reason) = result.and_then(|()| self.core.check_answers(queued)) {
-                self.finish(reason, now);
+                self.part(reason, now);
             }
         }
     }
 
     fn handle_eof(&mut self, now: Instant) {
-        let reason = match &self.phase {
+        let reason = match self.phase.state() {
             Phase::Handshake(handshake) => handshake.eof(),
             _ => CloseReason::Lost(Lost::Eof),
         };
@@ -534,8 +484,16 @@ impl Engine for Connection {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        while let Some(timer) = self.core.deadlines.pop_due(now) {
-            self.on_timer(timer, now);
+        // In the order of time; where both are due at once, the state goes first.
+        loop {
+            let (state_due, timer_due) = (self.phase.poll_timeout(), self.core.deadlines.next());
+            match state_due {
+                Some(due) if due <= now && timer_due.is_none_or(|timer| due <= timer) => self.run(now),
+                _ => match self.core.deadlines.pop_due(now) {
+                    Some(timer) => self.on_timer(timer, now),
+                    None => break,
+                },
+            }
         }
         self.make_writable(now);
     }
@@ -545,9 +503,9 @@ impl Engine for Connection {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        match &self.phase {
+        match self.phase.state() {
             Phase::Open if self.work.has_room_again(&self.core) => Some(Instant::ZERO),
-            _ => self.core.deadlines.next(),
+            _ => self.core.deadlines.next().into_iter().chain(self.phase.poll_timeout()).min(),
         }
     }
 
@@ -556,8 +514,8 @@ impl Engine for Connection {
     }
 
     fn want(&self) -> Want {
-        match &self.phase {
-            Phase::Closed(_) | Phase::Down => Want::Shutdown,
+        match self.phase.state() {
+            Phase::Down | Phase::Parting | Phase::Ending(_) | Phase::Closed(_) => Want::Shutdown,
             Phase::Open if !self.core.may_read() => Want::Write,
             Phase::Handshake(_) | Phase::Open | Phase::Closing { .. } => Want::ReadWrite,
         }

@@ -65,8 +65,8 @@ impl Work {
     }
 
     /// Resolves everything that waits, for the connection has ended.
-    pub(super) fn end(&mut self, core: &mut Core, reason: &Arc<CloseReason>) {
-        self.channels.end(core, reason);
+    pub(super) fn end(&mut self, core: &mut Core, reason: &Arc<CloseReason>, now: Instant) {
+        self.channels.end(core, reason, now);
         self.control.end(core, reason);
     }
 
@@ -101,10 +101,10 @@ impl Work {
     // Another life.
 
     /// The connection was lost.
-    pub(super) fn on_lost(&mut self, core: &mut Core, reason: &Arc<CloseReason>, repeat: bool) {
+    pub(super) fn on_lost(&mut self, core: &mut Core, reason: &Arc<CloseReason>, repeat: bool, now: Instant) {
         (self.blocked, self.backlog) = (false, false);
         self.control.end(core, reason);
-        self.channels.on_lost(core, reason, repeat);
+        self.channels.on_lost(core, reason, repeat, now);
     }
 
     /// Brings the channels back that were lost.
@@ -127,7 +127,7 @@ impl Work {
             return Ok(());
         }
         let reason = Arc::new(CloseReason::Requested);
-        channel.end(core, &reason);
+        channel.end(core, &reason, now);
         if let Some(token) = token {
             core.emit(Event::Reply { token, result: Ok(Reply::Closed) });
         }

@@ -140,7 +140,7 @@ impl Session {
             self.look(now);
         }
         if let Life::Parting(next) = self.life {
-            self.connection.forget_transport();
+            self.connection.forget_transport(now);
             self.go_on(next, now);
         }
     }
@@ -218,7 +218,7 @@ impl Session {
         let endpoint = attempt.endpoint;
         self.connection.emit(Event::AttemptFailed { endpoint, reason: reason.clone(), retry_at });
         if next.is_none() {
-            self.give_up(reason);
+            self.give_up(reason, now);
         }
         next
     }
@@ -247,9 +247,9 @@ impl Session {
     }
 
     /// Ends the session, for the first cause.
-    fn give_up(&mut self, reason: Arc<CloseReason>) {
+    fn give_up(&mut self, reason: Arc<CloseReason>, now: Instant) {
         let first = self.away.as_ref().and_then(|away| away.reason.clone());
-        self.connection.give_up(&first.unwrap_or(reason));
+        self.connection.give_up(&first.unwrap_or(reason), now);
     }
 
     // What happens to the connection.
@@ -307,12 +307,12 @@ impl Session {
         let away = self.away.get_or_insert_with(|| Away { since: now, reason: None, outcomes: Vec::new() });
         away.reason.get_or_insert_with(|| reason.clone());
         self.connection.emit(Event::Lost { reason: reason.clone() });
-        self.connection.lose_channels(&reason, may_be_repeated(&reason));
+        self.connection.lose_channels(&reason, may_be_repeated(&reason), now);
         let wait = self.dialing.wait(&self.recovery);
         if self.may_go_on(now) {
             self.life = Life::Parting(Next::Wait { until: now + wait });
         } else {
-            self.give_up(reason);
+            self.give_up(reason, now);
             self.life = Life::Ended;
         }
     }

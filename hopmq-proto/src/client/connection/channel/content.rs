@@ -19,7 +19,7 @@ impl Channel {
         payload: &[u8],
         now: Instant,
     ) -> Result<(), PeerMisbehaved> {
-        if let State::Closing { .. } = self.state {
+        if let State::Closing { .. } = self.life.state() {
             return Ok(());
         }
         let whole = self.assembler.on_header(payload, core.config.max_body_size);
@@ -28,7 +28,7 @@ impl Channel {
 
     /// Whether a body frame of `len` bytes should be handed over rather than copied.
     pub(in crate::client::connection) fn takes_whole_body(&self, len: usize) -> bool {
-        matches!(self.state, State::Open | State::Resuming(_)) && self.assembler.takes_whole(len)
+        matches!(self.life.state(), State::Open | State::Resuming(_)) && self.assembler.takes_whole(len)
     }
 
     /// Takes the payload of a body frame that is to be handed over.
@@ -49,7 +49,7 @@ impl Channel {
         payload: &[u8],
         now: Instant,
     ) -> Result<(), PeerMisbehaved> {
-        if let State::Closing { .. } = self.state {
+        if let State::Closing { .. } = self.life.state() {
             return Ok(());
         }
         let whole = self.assembler.on_body(payload);

@@ -1,4 +1,5 @@
 mod content;
+mod life;
 mod resume;
 
 use alloc::boxed::Box;
@@ -23,14 +24,19 @@ use crate::amqp::{
 use crate::client::{
     CallError, ChannelId, CloseReason, ConfirmFailures, DeliveryId, Event, PeerMisbehaved, Reply, Token,
 };
+use crate::fsm::{Lifecycle, Machine, Table};
 
-use resume::{Qos, Resuming};
+use life::{Change, State};
+use resume::Qos;
+
+/// The states of a channel.
+pub(super) const LIFECYCLE: Table = State::TABLE;
 
 /// One channel, from `channel.open` to the last `close-ok`.
 #[derive(Debug)]
 pub(super) struct Channel {
     id: ChannelId,
-    state: State,
+    life: Machine<State>,
     calls: Calls,
     publishing: Publishing,
     consumers: Consumers,
@@ -47,20 +53,6 @@ pub(super) struct Channel {
     epoch: u32,
 }
 
-#[derive(Debug)]
-enum State {
-    /// The connection was lost. What is asked for is done when it is back.
-    Lost,
-    /// The connection is back, and so is the channel, but not yet all that was on it.
-    Resuming(Resuming),
-    /// `channel.open` is sent.
-    Opening,
-    /// `channel.open-ok` has come.
-    Open,
-    /// `channel.close` is sent; everything but `close` and `close-ok` is dropped.
-    Closing { token: Option<Token>, reason: Arc<CloseReason> },
-}
-
 impl Channel {
     pub(super) fn open(core: &mut Core, id: ChannelId, now: Instant) -> (Self, Token) {
         let mut channel = Self::new(id);
@@ -71,7 +63,7 @@ impl Channel {
             let due = now + core.config.call_timeout;
             channel.push_call(core, Some(token), Expects::ChannelOpen, method, due);
         } else {
-            channel.state = State::Lost;
+            channel.change(core, Change::Lost, now);
             channel.push_unsent(core, Some(token), channel::Open {}.into(), now);
         }
         (channel, token)
@@ -80,7 +72,7 @@ impl Channel {
     fn new(id: ChannelId) -> Self {
         Self {
             id,
-            state: State::Opening,
+            life: Machine::new(State::Opening),
             calls: Calls::default(),
             publishing: Publishing::default(),
             consumers: Consumers::default(),
@@ -105,10 +97,12 @@ impl Channel {
 
     /// Whether commands are taken. Those that come while the connection is away are done when it is back.
     pub(super) fn check_open(&self) -> Result<(), CommandError> {
-        match &self.state {
+        match self.life.state() {
             State::Open | State::Lost | State::Resuming(_) => Ok(()),
             State::Opening => Err(CommandError::NotOpen),
-            State::Closing { reason, .. } => Err(CommandError::Closed(reason.clone())),
+            State::Closing { reason, .. } | State::Closed(reason) => {
+                Err(CommandError::Closed(reason.clone()))
+            }
         }
     }
 
@@ -120,7 +114,7 @@ impl Channel {
         outgoing: Outgoing<'_>,
         now: Instant,
     ) -> Result<Option<Token>, PublishError> {
-        if let State::Open = self.state {
+        if let State::Open = self.life.state() {
             let number = self.id.number;
             return self.publishing.publish(core, number, outgoing, now);
         }
@@ -155,7 +149,7 @@ impl Channel {
         let token = core.token();
         let expects = Expects::of(&method, token).ok_or(CommandError::NotACall(method.name()))?;
         self.last_queue.resolve(&mut method);
-        if let State::Open = self.state {
+        if let State::Open = self.life.state() {
             let due = now + core.config.call_timeout;
             self.send_call(core, Some(token), expects, method, due, now)?;
         } else {
@@ -220,7 +214,7 @@ impl Channel {
             return Err(CommandError::Full);
         }
         self.last_queue.resolve(&mut method);
-        if let State::Open = self.state {
+        if let State::Open = self.life.state() {
             self.do_send_no_wait(core, method, now)?;
         } else {
             core.check_method(&method)?;
@@ -288,7 +282,7 @@ impl Channel {
     }
 
     pub(super) fn abandon(&mut self, token: Token) {
-        if let State::Closing { token: waiting, .. } = &mut self.state
+        if let State::Closing { token: waiting, .. } = self.life.state_mut()
             && *waiting == Some(token)
         {
             *waiting = None;
@@ -342,7 +336,7 @@ impl Channel {
         if let Some(consumer) = self.consumers.orphan(consumer_tag.as_bytes()) {
             self.assembler.orphan(consumer);
         }
-        let runs = match self.state {
+        let runs = match self.life.state() {
             State::Open => true,
             State::Resuming(_) => self.consumers.contains(consumer_tag.as_bytes()),
             _ => false,
@@ -354,71 +348,16 @@ impl Channel {
         }
     }
 
-    /// Closes the channel from our side. Whatever waits on it is resolved at once.
-    pub(super) fn close(
-        &mut self,
-        core: &mut Core,
-        code: ReplyCode,
-        reason: CloseReason,
-        token: Option<Token>,
-        now: Instant,
-    ) {
-        let reason = Arc::new(reason);
-        core.answer(
-            self.id.number,
-            channel::Close {
-                reply_code: code.0,
-                reply_text: ShortStr::truncated(code.name().unwrap_or("closed")),
-                class_id: 0,
-                method_id: 0,
-            },
-            now,
-        );
-        self.end(core, &reason);
-        if token.is_some() {
-            core.deadlines.set(Timer::Call(self.id.number), now + core.config.call_timeout);
-        }
-        self.state = State::Closing { token, reason };
-    }
-
     /// Whether the server knows nothing of it, so that it can be closed without a word.
     pub(super) const fn is_lost(&self) -> bool {
-        matches!(self.state, State::Lost)
-    }
-
-    /// Resolves everything that waits on the channel, for the channel has ended.
-    pub(super) fn end(&mut self, core: &mut Core, reason: &Arc<CloseReason>) {
-        let number = self.id.number;
-        self.stop_resuming(core);
-        self.held.clear();
-        core.deadlines.clear(Timer::Call(number));
-        core.deadlines.clear(Timer::Confirm(number));
-        for token in self.calls.drain() {
-            core.emit(Event::Reply { token, result: Err(CallError::Closed(reason.clone())) });
-        }
-        self.publishing.end(core, reason);
-        self.forget_consumers(core);
-        match &mut self.state {
-            _ if self.private => core.private.push_back(Private::Closed(reason.clone())),
-            State::Open | State::Lost | State::Resuming(_) => {
-                core.emit(Event::ChannelClosed { channel: self.id, reason: reason.clone() });
-            }
-            State::Closing { token, .. } => {
-                if let Some(token) = token.take() {
-                    core.emit(Event::Reply { token, result: Ok(Reply::Closed) });
-                }
-            }
-            State::Opening => {}
-        }
+        matches!(self.life.state(), State::Lost)
     }
 
     // What becomes due.
 
     pub(super) fn on_call_due(&mut self, core: &mut Core, now: Instant) {
-        if let State::Closing { token, .. } = &mut self.state {
-            if let Some(token) = token.take() {
-                core.emit(Event::Reply { token, result: Err(CallError::TimedOut) });
-            }
+        if let State::Closing { .. } = self.life.state() {
+            self.on_life_due(core, now);
             return;
         }
         while let Some(token) = self.calls.pop_due(now) {
@@ -442,7 +381,7 @@ impl Channel {
         payload: &[u8],
         now: Instant,
     ) -> Result<Flow, PeerMisbehaved> {
-        if let State::Open | State::Resuming(_) = self.state {
+        if let State::Open | State::Resuming(_) = self.life.state() {
             if self.assembler.is_busy() {
                 return Err(PeerMisbehaved::UnexpectedFrame { frame: "method", channel: self.id.number });
             }
@@ -461,15 +400,14 @@ impl Channel {
             }
         }
         let method = Method::decode(payload)?;
-        match &mut self.state {
-            State::Closing { token, reason } => match method {
+        match self.life.state() {
+            State::Closing { reason, .. } => match method {
                 Method::ChannelClose(_) => core.answer(self.id.number, channel::CloseOk {}, now),
                 Method::ChannelCloseOk(_) => {
+                    let reason = reason.clone();
                     core.deadlines.clear(Timer::Call(self.id.number));
-                    if let Some(token) = token.take() {
-                        core.emit(Event::Reply { token, result: Ok(Reply::Closed) });
-                    }
-                    return Ok(Flow::Ended(reason.clone()));
+                    self.change(core, Change::CloseOk, now);
+                    return Ok(Flow::Ended(reason));
                 }
                 _ => {} // late frames of a channel that is closing are dropped
             },
@@ -479,7 +417,7 @@ impl Channel {
                 }
                 method => return Err(self.unexpected(&method)),
             },
-            State::Lost => return Err(self.unexpected(&method)),
+            State::Lost | State::Closed(_) => return Err(self.unexpected(&method)),
             State::Resuming(_) => return self.on_resuming_method(core, method, now),
             State::Open => return self.on_open_method(core, method, now),
         }
@@ -515,7 +453,7 @@ impl Channel {
             Method::ChannelClose(close) => {
                 core.answer(self.id.number, channel::CloseOk {}, now);
                 let reason = Arc::new(CloseReason::Server(close.into()));
-                self.end(core, &reason);
+                self.end(core, &reason, now);
                 return Ok(Flow::Ended(reason));
             }
             method => self.on_reply(core, method, now)?,
@@ -559,7 +497,7 @@ impl Channel {
     fn on_answer(&mut self, core: &mut Core, call: Call, method: Method, now: Instant) {
         if self.private {
             if let Expects::ChannelOpen = call.expects {
-                self.state = State::Open;
+                self.change(core, Change::Opened, now);
             }
             core.private.push_back(Private::Reply(Box::new(method)));
             return;
@@ -573,7 +511,7 @@ impl Channel {
             (Expects::ChannelOpen, _) if call.own => Reply::Closed, // nobody is told
             (Expects::ChannelOpen, _) => {
                 match call.token {
-                    Some(_) => self.state = State::Open,
+                    Some(_) => self.change(core, Change::Opened, now),
                     // Nobody has been told of it, so nobody is told of its end.
                     None => self.close(core, ReplyCode::SUCCESS, CloseReason::Requested, None, now),
                 }

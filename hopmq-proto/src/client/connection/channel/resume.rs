@@ -3,7 +3,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Channel, State};
+use super::{Change, Channel, State};
 use crate::Instant;
 use crate::amqp::{Method, ReplyCode, ShortStr, WireError, basic, channel, confirm};
 use crate::client::connection::assembler::Assembler;
@@ -92,23 +92,23 @@ impl Channel {
         core: &mut Core,
         reason: &Arc<CloseReason>,
         repeat: bool,
+        now: Instant,
     ) -> bool {
-        let comes_back = match self.state {
+        let comes_back = match self.life.state() {
             State::Closing { .. } => false,
             State::Opening => self.calls.has_callers(),
             _ => !self.transactional,
         };
         if !comes_back {
-            self.end(core, reason);
+            self.end(core, reason, now);
             return false;
         }
-        self.lose(core, reason, repeat);
+        self.lose(core, reason, repeat, now);
         true
     }
 
     /// What was on its way is resolved, or kept to be sent again.
-    fn lose(&mut self, core: &mut Core, reason: &Arc<CloseReason>, repeat: bool) {
-        self.stop_resuming(core);
+    fn lose(&mut self, core: &mut Core, reason: &Arc<CloseReason>, repeat: bool, now: Instant) {
         core.deadlines.clear(Timer::Confirm(self.id.number));
         for call in self.calls.on_lost(repeat) {
             self.on_call_lost(core, call, reason);
@@ -119,7 +119,7 @@ impl Channel {
         self.settled = Settled::default();
         self.held.clear();
         self.epoch = self.epoch.wrapping_add(1);
-        self.state = State::Lost;
+        self.change(core, Change::Lost, now);
     }
 
     fn on_call_lost(&mut self, core: &mut Core, call: Call, reason: &Arc<CloseReason>) {
@@ -139,27 +139,20 @@ impl Channel {
         }
     }
 
-    /// It is not on its way back any more.
-    pub(super) fn stop_resuming(&mut self, core: &mut Core) {
-        if let State::Resuming(_) = self.state {
-            core.resuming = core.resuming.saturating_sub(1);
-        }
-    }
-
     // Return.
 
     /// Opens a lost channel anew, and puts on it what was there: confirms, limits, consumers. One whose number the server
     /// does not take any more ends.
     pub(in crate::client::connection) fn resume(&mut self, core: &mut Core, now: Instant) {
-        if let State::Lost = self.state {
+        if let State::Lost = self.life.state() {
             self.reopen(core, false, now);
         }
     }
 
     fn reopen(&mut self, core: &mut Core, one_by_one: bool, now: Instant) {
-        core.resuming += 1;
         let to_start = self.consumers.revivals().map(|(consumer, _)| consumer).collect();
-        self.state = State::Resuming(Resuming { one_by_one, to_start, qos: Qos::default(), pending: 0 });
+        let resuming = Resuming { one_by_one, to_start, qos: Qos::default(), pending: 0 };
+        self.change(core, Change::Returned(resuming), now);
         self.send_own(core, &channel::Open {}.into(), Expects::ChannelOpen, now);
         if self.publishing.has_confirms() {
             self.send_own(core, &confirm::Select { no_wait: false }.into(), Expects::Method((85, 11)), now);
@@ -169,7 +162,7 @@ impl Channel {
 
     /// Sends a method of the channel's own.
     fn send_own(&mut self, core: &mut Core, method: &Method, expects: Expects, now: Instant) {
-        if let State::Resuming(resuming) = &mut self.state
+        if let State::Resuming(resuming) = self.life.state_mut()
             && core.send(self.id.number, method, now).is_ok()
         {
             resuming.pending += 1;
@@ -179,7 +172,7 @@ impl Channel {
 
     /// Starts the consumers that are to be started, and then makes the limits be what was asked for last.
     fn restore(&mut self, core: &mut Core, now: Instant) {
-        while let State::Resuming(resuming) = &mut self.state
+        while let State::Resuming(resuming) = self.life.state_mut()
             && let Some(consumer) = resuming.to_start.pop_front()
         {
             let one_by_one = resuming.one_by_one;
@@ -200,7 +193,7 @@ impl Channel {
 
     /// Makes the limits be `wanted`.
     fn send_limits(&mut self, core: &mut Core, wanted: Qos, now: Instant) {
-        let State::Resuming(resuming) = &mut self.state else { return };
+        let State::Resuming(resuming) = self.life.state_mut() else { return };
         let was = core::mem::replace(&mut resuming.qos, wanted);
         let lifts = was.channel.is_some() && wanted.channel.is_none();
         let sets = was.consumer != wanted.consumer || lifts;
@@ -215,7 +208,7 @@ impl Channel {
 
     /// A method of the channel's own has been answered.
     pub(super) fn on_own_reply(&mut self) {
-        if let State::Resuming(resuming) = &mut self.state {
+        if let State::Resuming(resuming) = self.life.state_mut() {
             resuming.pending = resuming.pending.saturating_sub(1);
         }
     }
@@ -244,7 +237,7 @@ impl Channel {
     }
 
     fn has_unanswered(&self) -> bool {
-        match &self.state {
+        match self.life.state() {
             State::Resuming(resuming) => resuming.pending > 0,
             _ => true, // it has been closed
         }
@@ -257,13 +250,13 @@ impl Channel {
         let reason = Arc::new(CloseReason::Server(close));
         let suspects: Vec<_> = self.calls.own_consumers().take(2).collect();
         let (true, Some(first)) = (is_consume, suspects.first()) else {
-            self.end(core, &reason);
+            self.end(core, &reason, now);
             return Flow::Ended(reason);
         };
         if suspects.len() == 1 {
             self.leave_out(core, *first, &reason);
         }
-        self.lose(core, &reason, true);
+        self.lose(core, &reason, true, now);
         self.reopen(core, true, now);
         Flow::Continue
     }
@@ -280,9 +273,8 @@ impl Channel {
 
     /// Everything that was on the channel is back: what has waited for it is sent.
     fn on_resumed(&mut self, core: &mut Core, now: Instant) {
-        self.stop_resuming(core);
-        self.state = State::Open;
-        while let State::Open = self.state
+        self.change(core, Change::Resumed, now);
+        while let State::Open = self.life.state()
             && let Some(Unsent { token, method, due }) = self.calls.pop_unsent()
         {
             let sent = self.send_unsent(core, token, method, due, now);
@@ -291,7 +283,7 @@ impl Channel {
                 core.emit(Event::Reply { token, result: Err(CallError::Closed(reason)) });
             }
         }
-        if let State::Open = self.state {
+        if let State::Open = self.life.state() {
             self.publishing.make_writable(core);
         }
     }
@@ -327,7 +319,7 @@ impl Channel {
 
     /// Sends publishes that were held. True when none is left, for now.
     pub(in crate::client::connection) fn send_held(&mut self, core: &mut Core, now: Instant) -> bool {
-        match self.state {
+        match self.life.state() {
             State::Open => self.publishing.send_held(core, self.id, now),
             _ => true, // it will say so when it is back
         }
