@@ -20,7 +20,7 @@ use hopmq_tokio::{
     Broker, Config, ConnectOptions, Connection, Properties, PublishError, ShortStr, Tokio, connect_with,
 };
 use metrics::atomics::AtomicU64;
-use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 #[derive(Default)]
 struct Recorded {
@@ -28,6 +28,17 @@ struct Recorded {
     described: Mutex<BTreeMap<String, [String; 3]>>,
     counters: Mutex<BTreeMap<(String, String), Arc<AtomicU64>>>,
     gauges: Mutex<BTreeMap<(String, String), Arc<AtomicU64>>>,
+    histograms: Mutex<BTreeMap<(String, String), Arc<Values>>>,
+}
+
+/// What a histogram was told.
+#[derive(Default)]
+struct Values(Mutex<Vec<f64>>);
+
+impl HistogramFn for Values {
+    fn record(&self, value: f64) {
+        self.0.lock().unwrap().push(value);
+    }
 }
 
 impl Recorded {
@@ -87,7 +98,7 @@ impl Recorder for Recorded {
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        panic!("{key}")
+        self.histograms.lock().unwrap().entry(of(key)).or_default().clone().into()
     }
 }
 
@@ -238,7 +249,9 @@ fn the_page_names_what_there_is() {
         assert!(said_meaning.starts_with(meaning), "{name}: {meaning}"); // the page may say more
     }
     let (counters, gauges) = (recorder.counters.into_inner().unwrap(), recorder.gauges.into_inner().unwrap());
-    let mut told: Vec<_> = counters.keys().chain(gauges.keys()).map(|(name, _)| name.clone()).collect();
+    let histograms = recorder.histograms.into_inner().unwrap();
+    let keys = counters.keys().chain(gauges.keys()).chain(histograms.keys());
+    let mut told: Vec<_> = keys.map(|(name, _)| name.clone()).collect();
     told.sort();
     assert_eq!(told, names(&described));
 }

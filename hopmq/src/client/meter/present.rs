@@ -1,8 +1,14 @@
+use std::time::Duration;
+
 use hopmq_proto::client::{Config, Confirmation, Delivery, Event, Reply, Settle, Token};
-use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
 
 const UNCONFIRMED: &str = "hopmq_unconfirmed";
 const OUTBOX_BYTES: &str = "hopmq_outbox_bytes";
+const RECOVERY: &str = "hopmq_recovery_seconds";
 
 /// Declares each counter once: its field, its name, its unit and what it counts.
 macro_rules! counters {
@@ -41,6 +47,7 @@ counters! {
     delivered, "hopmq_delivered_total", Count, "Messages that have come, to consumers and by get";
     redelivered, "hopmq_redelivered_total", Count, "Messages among them that may have come before";
     acked, "hopmq_acked_total", Count, "Acknowledgements given";
+    reconnects, "hopmq_reconnects_total", Count, "How often a lost connection has come back";
     received, "hopmq_received_bytes_total", Bytes, "Bytes of AMQP received";
     sent, "hopmq_sent_bytes_total", Bytes, "Bytes of AMQP given to the transport";
 }
@@ -55,6 +62,8 @@ pub(crate) struct Counts {
     outbox: i64,
     /// How many they are.
     waiting: usize,
+    /// How long the connection was away, each time.
+    recoveries: Vec<Duration>,
 }
 
 impl Counts {
@@ -82,6 +91,10 @@ impl Counts {
                 *fate += 1;
             }
             Event::Returned { .. } => self.counted.returned += 1,
+            Event::Recovered { took, .. } => {
+                self.counted.reconnects += 1;
+                self.recoveries.push(*took);
+            }
             Event::Delivery { delivery, .. } => self.on_delivery(delivery),
             Event::Reply { result: Ok(Reply::Message { delivery, .. }), .. } => self.on_delivery(delivery),
             _ => {}
@@ -122,6 +135,7 @@ pub(crate) struct Meter {
     counters: Counters,
     unconfirmed: Gauge,
     outbox: Gauge,
+    recovery: Histogram,
 }
 
 impl Meter {
@@ -130,10 +144,12 @@ impl Meter {
         let name = name.unwrap_or_default();
         describe_gauge!(UNCONFIRMED, Unit::Count, "Messages that wait for their confirm");
         describe_gauge!(OUTBOX_BYTES, Unit::Bytes, "Bytes that wait to be written");
+        describe_histogram!(RECOVERY, Unit::Seconds, "How long a connection was away before it came back");
         Self {
             counters: Counters::new(&name),
             unconfirmed: gauge!(UNCONFIRMED, "connection" => name.clone()),
-            outbox: gauge!(OUTBOX_BYTES, "connection" => name),
+            outbox: gauge!(OUTBOX_BYTES, "connection" => name.clone()),
+            recovery: histogram!(RECOVERY, "connection" => name),
         }
     }
 
@@ -147,5 +163,39 @@ impl Meter {
                 _ => gauge.decrement(change.unsigned_abs() as f64),
             }
         }
+        for took in &counts.recoveries {
+            self.recovery.record(took.as_secs_f64());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_recovery_is_counted_with_its_time_and_told_once() {
+        let mut counts = Counts::default();
+        for seconds in [1, 5] {
+            let took = Duration::from_secs(seconds);
+            counts.on_event(&Event::Recovered { took, outcomes: Vec::new() });
+        }
+        let told = counts.take();
+        assert_eq!((told.counted.reconnects, told.recoveries.len()), (2, 2));
+        assert_eq!(told.recoveries.last(), Some(&Duration::from_secs(5)));
+        assert!(counts.take().recoveries.is_empty());
+    }
+
+    #[test]
+    fn what_waits_is_told_as_changes() {
+        let mut counts = Counts::default();
+        for (waiting, change) in [(100, 100), (100, 0), (30, -70), (0, -30)] {
+            counts.on_output(0, waiting);
+            assert_eq!(counts.take().outbox, change);
+        }
+        counts.on_output(7, 10);
+        counts.on_output(0, 4);
+        let told = counts.take();
+        assert_eq!((told.outbox, told.counted.sent), (4, 7));
     }
 }
