@@ -347,7 +347,7 @@ impl State {
 
     fn on_event(&mut self, event: Event, woken: &mut Vec<Waker>, now: Instant) {
         self.counts.on_event(&event);
-        self.journal.on_event(&event, now);
+        self.journal.on_event(&event);
         self.hand_out(event, woken, now);
         self.update_pause(now);
     }

@@ -1,6 +1,5 @@
 use std::marker::PhantomData;
 
-use hopmq_proto::Instant;
 use hopmq_proto::amqp::Publish;
 use hopmq_proto::client::{ChannelId, Config, Event, Token};
 
@@ -17,7 +16,7 @@ pub(crate) struct Telling<'a>(PhantomData<&'a Scope>);
 
 #[allow(clippy::unused_self)]
 impl Journal {
-    pub(crate) const fn on_event(&mut self, _event: &Event, _now: Instant) {}
+    pub(crate) const fn on_event(&mut self, _event: &Event) {}
 
     pub(crate) const fn on_announced(&mut self, _event: &ConnectionEvent) {}
 

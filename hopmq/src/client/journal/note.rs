@@ -1,13 +1,9 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use hopmq_proto::amqp::FieldValue;
-use hopmq_proto::client::{
-    self as proto, CallError, CloseReason, Entity, EntityOutcome, Returned, ServerInfo,
-};
+use hopmq_proto::client::{CallError, CloseReason, Returned, ServerInfo};
 use tracing::{Span, debug, info, trace, warn};
 
-use super::present::Scope;
 use crate::client::ConnectionEvent;
 
 /// Something that is to be told.
@@ -15,12 +11,6 @@ use crate::client::ConnectionEvent;
 pub(super) enum Note {
     Connected(Box<ServerInfo>),
     Happened(ConnectionEvent),
-    Lost(Arc<CloseReason>),
-    AttemptFailed { endpoint: usize, cause: Arc<CloseReason>, retry_in: Option<Duration> },
-    Recovered { took: Duration, outcomes: Vec<EntityOutcome> },
-    NotRecovered(Box<Entity>, proto::Refused),
-    QueueRenamed { old: String, new: String },
-    ConsumerResumed { consumer: u64 },
     ChannelOpened(u16),
     ChannelClosed(u16, Arc<CloseReason>),
     ConsumerCancelled(u16),
@@ -44,24 +34,10 @@ pub(super) struct Refused {
 }
 
 impl Note {
-    pub(super) fn tell(self, scope: &Scope) {
-        let span = &scope.span;
+    pub(super) fn tell(self, span: &Span) {
         match self {
             Self::Connected(server) => connected(span, &server),
             Self::Happened(event) => happened(span, &event),
-            Self::Lost(cause) => warn!(parent: span, %cause, "connection lost"),
-            Self::AttemptFailed { endpoint, cause, retry_in } => {
-                let (endpoint, retry_in) = (scope.endpoint(endpoint), retry_in.map(tracing::field::debug));
-                warn!(parent: span, endpoint, %cause, retry_in, "connect attempt failed");
-            }
-            Self::Recovered { took, outcomes } => {
-                let restored = outcomes.iter().filter(|outcome| outcome.result.is_ok()).count();
-                let refused = outcomes.len() - restored;
-                info!(parent: span, ?took, restored, refused, "connection recovered");
-            }
-            Self::NotRecovered(entity, cause) => warn!(parent: span, %entity, %cause, "not recovered"),
-            Self::QueueRenamed { old, new } => info!(parent: span, old, new, "queue renamed"),
-            Self::ConsumerResumed { consumer } => debug!(parent: span, consumer, "consumer resumed"),
             Self::ChannelOpened(channel) => info!(parent: span, channel, "channel opened"),
             Self::ChannelClosed(channel, cause) if is_own(&cause) => {
                 info!(parent: span, channel, %cause, "channel closed");

@@ -1,6 +1,3 @@
-use std::sync::Arc;
-
-use hopmq_proto::Instant;
 use hopmq_proto::amqp::Publish;
 use hopmq_proto::client::{CallError, ChannelId, Config, Confirmation, Delivery, Event, Reply, Token};
 use tracing::level_filters::LevelFilter;
@@ -31,7 +28,7 @@ impl Journal {
         }
     }
 
-    pub(crate) fn on_event(&mut self, event: &Event, now: Instant) {
+    pub(crate) fn on_event(&mut self, event: &Event) {
         match event {
             Event::Opened(server) => {
                 self.has_opened = true;
@@ -54,36 +51,6 @@ impl Journal {
             }
             Event::Closed { reason } if self.has_opened => {
                 self.note(LevelFilter::WARN, || Note::Happened(ConnectionEvent::Closed(reason.clone())));
-            }
-            _ => self.on_recovery(event, now),
-        }
-    }
-
-    fn on_recovery(&mut self, event: &Event, now: Instant) {
-        match event {
-            Event::Lost { reason } => self.note(LevelFilter::WARN, || Note::Lost(reason.clone())),
-            Event::AttemptFailed { endpoint, reason, retry_at } => {
-                let (endpoint, retry_in) = (*endpoint, retry_at.map(|at| at - now));
-                self.note(LevelFilter::WARN, || Note::AttemptFailed {
-                    endpoint,
-                    cause: reason.clone(),
-                    retry_in,
-                });
-            }
-            Event::Recovered { took, outcomes } => {
-                let took = *took;
-                self.note(LevelFilter::INFO, || Note::Recovered { took, outcomes: outcomes.clone() });
-            }
-            Event::Degraded { entity, reason } => {
-                self.note(LevelFilter::WARN, || Note::NotRecovered(entity.clone(), reason.clone()));
-            }
-            Event::QueueRenamed { old, new } => self.note(LevelFilter::INFO, || Note::QueueRenamed {
-                old: old.to_string_lossy().into_owned(),
-                new: new.to_string_lossy().into_owned(),
-            }),
-            Event::ConsumerResumed { consumer } => {
-                let consumer = consumer.as_u64();
-                self.note(LevelFilter::DEBUG, || Note::ConsumerResumed { consumer });
             }
             _ => {}
         }
@@ -168,37 +135,28 @@ impl Journal {
 
 /// The span of a connection. Whatever is told is told in it.
 #[derive(Debug, Clone)]
-pub(crate) struct Scope {
-    pub(super) span: Span,
-    endpoints: Arc<[String]>,
-}
+pub(crate) struct Scope(Span);
 
 impl Scope {
     /// It has no parent: a connection outlives what it was made for.
     pub(crate) fn new(config: &Config, endpoints: &[Endpoint]) -> Self {
-        let endpoints: Arc<[_]> = endpoints.iter().map(Endpoint::to_string).collect();
+        let endpoints: Vec<_> = endpoints.iter().map(Endpoint::to_string).collect();
         // Of the highest level, so that no filter leaves a warning without it.
-        let span = error_span!(
+        Self(error_span!(
             parent: None,
             "connection",
             name = config.connection_name.as_ref().map(|name| name.to_string_lossy()).as_deref(),
             endpoints = endpoints.join(", "),
             vhost = &*config.virtual_host.to_string_lossy(),
-        );
-        Self { span, endpoints }
-    }
-
-    /// Its name, by its number.
-    pub(super) fn endpoint(&self, number: usize) -> Option<&str> {
-        self.endpoints.get(number).map(String::as_str)
+        ))
     }
 
     pub(crate) fn connecting(&self, endpoint: &Endpoint) {
-        info!(parent: &self.span, %endpoint, "connecting");
+        info!(parent: &self.0, %endpoint, "connecting");
     }
 
     pub(crate) fn attempt_failed(&self, endpoint: &Endpoint, error: &ConnectError) {
-        warn!(parent: &self.span, %endpoint, cause = %error, "connect attempt failed");
+        warn!(parent: &self.0, %endpoint, cause = %error, "connect attempt failed");
     }
 
     /// What is to be told when the lock is released.
@@ -227,10 +185,10 @@ impl Telling<'_> {
 impl Drop for Telling<'_> {
     fn drop(&mut self) {
         if let Some(refused) = self.refused.take() {
-            refused.tell(&self.scope.span);
+            refused.tell(&self.scope.0);
         }
         for note in self.notes.drain(..) {
-            note.tell(self.scope);
+            note.tell(&self.scope.0);
         }
     }
 }
