@@ -139,7 +139,8 @@ pub enum Event {
         /// As it is.
         new: ShortStr,
     },
-    /// The server refused to bring something back. The session goes on without it.
+    /// Something does not come back: the server refused it after a loss, or it could not be remembered when it was made.
+    /// The session goes on without it.
     Degraded {
         /// What.
         entity: Box<Entity>,

@@ -21,5 +21,6 @@ pub use event::{
 };
 pub use message::{Delivery, Message, Returned};
 pub use session::{
-    Backoff, Entity, EntityFilter, EntityOutcome, Recovery, RecoveryMode, Refused, Session, WhenLost,
+    Backoff, Entity, EntityFilter, EntityOutcome, Recovery, RecoveryMode, Refused, Session, Unrecorded,
+    WhenLost,
 };

@@ -7,7 +7,7 @@ use hopmq_proto::Engine;
 use hopmq_proto::amqp::{Method, ReplyCode, ShortStr, basic, connection, exchange, queue, write_method};
 use hopmq_proto::broker::{self, Broker};
 use hopmq_proto::client::{
-    ChannelId, CloseReason, Entity, EntityFilter, EntityOutcome, Event, Recovery, Refused,
+    ChannelId, CloseReason, Entity, EntityFilter, EntityOutcome, Event, Recovery, Refused, Unrecorded,
 };
 
 use crate::net::{Net, short};
@@ -328,6 +328,38 @@ fn an_exclusive_queue_that_stays_locked_is_given_up() {
     let locked = Some(ReplyCode::RESOURCE_LOCKED);
     assert_eq!(codes, [locked, None, locked], "the queue, its binding, its consumer: {:?}", degraded(&net));
     net.call(channel, bind("shared", "amq.topic", "k"));
+}
+
+#[test]
+fn what_cannot_be_remembered_is_said() {
+    const MAX: usize = 65_536;
+    let mut net = Net::new(Recovery::default());
+    let channel = net.channel();
+    let unnamed = queue::Declare { no_wait: true, ..declare_queue("") };
+    net.session.send_no_wait(channel, unnamed, net.now).unwrap();
+    net.run();
+    let reasons = |net: &mut Net| -> Vec<(String, Refused)> {
+        let degraded = net.events.drain(..).filter_map(|event| match event {
+            Event::Degraded { entity, reason } => Some((entity.to_string(), reason)),
+            _ => None,
+        });
+        degraded.collect()
+    };
+    let nameless = Refused::Unrecorded(Unrecorded::Unnamed);
+    assert_eq!(reasons(&mut net), [("queue \"\"".to_owned(), nameless)]);
+
+    net.declare(channel, declare_queue("q"));
+    for key in 1..MAX {
+        let _ = net.session.call(channel, bind("q", "amq.topic", &key.to_string()), net.now).unwrap();
+        if key % 1000 == 0 {
+            net.run();
+        }
+    }
+    net.run();
+    assert_eq!(reasons(&mut net), []);
+    let last = net.declare(channel, declare_queue(""));
+    let full = Refused::Unrecorded(Unrecorded::Full(MAX));
+    assert_eq!(reasons(&mut net), [(format!("queue {last:?}"), full)]);
 }
 
 #[test]

@@ -74,6 +74,8 @@ impl Session {
 
     /// Sends a method that asks for no answer: [`Connection::send_no_wait`](crate::client::Connection::send_no_wait).
     ///
+    /// What it declares or binds is there after a loss, too, though it may be lost on its way. What it deletes may stay then.
+    ///
     /// # Errors
     ///
     /// As there; [`CommandError::Full`] also when `max_calls` calls wait: behind them it waits to be remembered.

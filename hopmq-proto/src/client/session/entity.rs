@@ -39,6 +39,20 @@ pub enum Entity {
 }
 
 impl Entity {
+    /// What a method makes, if it makes something. `declared` is the name in `declare-ok`.
+    pub(crate) fn of(method: &Method, declared: Option<&ShortStr>) -> Option<Self> {
+        Some(match method.clone() {
+            Method::ExchangeDeclare(declare) => Self::Exchange(declare),
+            Method::ExchangeBind(bind) => Self::ExchangeBinding(bind),
+            Method::QueueDeclare(declare) => {
+                Self::Queue { name: declared.unwrap_or(&declare.queue).clone(), declare }
+            }
+            Method::QueueBind(bind) => Self::Binding(bind),
+            Method::BasicConsume(consume) => Self::Consumer(consume),
+            _ => return None,
+        })
+    }
+
     /// The method that restores it.
     #[must_use]
     pub fn method(&self) -> Method {

@@ -20,3 +20,4 @@ pub use recovery::{Backoff, EntityFilter, Recovery, RecoveryMode, WhenLost};
 pub use restore::{EntityOutcome, Refused};
 use restore::{Renamed, Restore, RestoreConfig, Step};
 pub(crate) use topology::Topology;
+pub use topology::Unrecorded;

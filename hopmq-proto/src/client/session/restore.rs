@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use thiserror::Error;
 
-use super::Entity;
+use super::{Entity, Unrecorded};
 use crate::amqp::{Arguments, Method, ReplyCode, ShortStr, basic, exchange, queue};
 use crate::client::{CloseReason, CommandError};
 use crate::{Deadlines, Instant};
@@ -36,6 +36,9 @@ pub enum Refused {
     /// It cannot be sent: its arguments may be longer than this server's frames.
     #[error(transparent)]
     NotSent(CommandError),
+    /// It could not be remembered when it was made. It is there, until it is lost.
+    #[error(transparent)]
+    Unrecorded(Unrecorded),
 }
 
 /// How a plan is carried out.

@@ -27,14 +27,15 @@ pub(crate) struct Topology {
     max_entities: usize,
 }
 
-/// Why something will not be there after a loss.
+/// Why a session could not remember something that was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(crate) enum Unrecorded {
-    /// There are as many entities as may be.
-    #[error("more than {0} entities are not recorded")]
+#[non_exhaustive]
+pub enum Unrecorded {
+    /// It remembers as many exchanges, queues and bindings as it may.
+    #[error("a session remembers no more than {0} exchanges, queues and bindings")]
     Full(usize),
-    /// The server has named the queue and was asked not to tell.
-    #[error("a queue whose name nobody knows is not recorded")]
+    /// The server has named the queue, and was asked not to answer.
+    #[error("nobody knows the name that the server gave to the queue")]
     Unnamed,
 }
 

@@ -334,14 +334,22 @@ impl Channel {
             Method::QueueDeclareOk(ok) => Some(&ok.queue),
             _ => None,
         };
-        // What cannot be recorded will not be restored, as the recovery's bounds say.
-        let _ = core.topology.on_done(asked, declared);
+        Self::remember(core, asked, declared);
+    }
+
+    fn remember(core: &mut Core, done: &Method, declared: Option<&ShortStr>) {
+        if let Err(unrecorded) = core.topology.on_done(done, declared)
+            && let Some(entity) = Entity::of(done, declared)
+        {
+            let (entity, reason) = (Box::new(entity), Refused::Unrecorded(unrecorded));
+            core.emit(Event::Degraded { entity, reason });
+        }
     }
 
     /// What asked for no answer is done when all before it is: the server has carried it out, or is about to.
     pub(super) fn record_no_wait(&mut self, core: &mut Core) {
         while let Some(method) = self.calls.pop_done() {
-            let _ = core.topology.on_done(&method, None);
+            Self::remember(core, &method, None);
         }
     }
 
