@@ -27,7 +27,7 @@ pub fn connect(uri: &str) -> Result<(Connection, Io), ConnectError> {
 /// # Errors
 ///
 /// When there is no connection within `connect_timeout`, which covers TCP, TLS and the AMQP handshake. How long it takes
-/// to look up a name is the system's business.
+/// to look up a name is the system's business; after a loss, too, the [`Io`] waits for it.
 pub fn connect_with(options: ConnectOptions) -> Result<(Connection, Io), ConnectError> {
     let endpoint = options.endpoints().into_iter().next();
     let failed = |error| ConnectError::Dial {
@@ -36,6 +36,6 @@ pub fn connect_with(options: ConnectOptions) -> Result<(Connection, Io), Connect
     };
     let mut io = Io::new().map_err(failed)?;
     let (runtime, dialer) = (io.handle().clone(), io.dialer().map_err(failed)?);
-    let connection = io.run_until(Connection::connect(&runtime, &dialer, options)).map_err(failed)??;
+    let connection = io.run_until(Connection::connect(&runtime, dialer, options)).map_err(failed)??;
     Ok((connection, io))
 }

@@ -39,7 +39,7 @@ impl Io {
 
     /// Opens sockets that wake this when they are ready.
     pub(crate) fn dialer(&self) -> io::Result<TcpDialer> {
-        Ok(TcpDialer::new(self.poll.registry().try_clone()?))
+        Ok(TcpDialer::new(self.poll.registry().try_clone()?, self.handle.clone()))
     }
 
     /// Does the connection's work on this thread, until the connection has ended and its last bytes are written:

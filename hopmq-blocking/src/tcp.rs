@@ -5,9 +5,11 @@ use std::task::{Context, Poll};
 
 use bytes::{BufMut, BytesMut};
 use hopmq::Endpoint;
-use hopmq::io::{Dialer, Transport};
+use hopmq::io::{Dialer, Transport, open_first};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+
+use crate::runtime::Handle;
 
 /// What a socket that is ready wakes the thread with.
 pub(crate) const SOCKET: Token = Token(1);
@@ -21,11 +23,12 @@ const READ: usize = 64 * 1024;
 /// wakers.
 pub(crate) struct TcpDialer {
     registry: Registry,
+    runtime: Handle,
 }
 
 impl TcpDialer {
-    pub(crate) const fn new(registry: Registry) -> Self {
-        Self { registry }
+    pub(crate) const fn new(registry: Registry, runtime: Handle) -> Self {
+        Self { registry, runtime }
     }
 
     async fn open(&self, address: SocketAddr) -> io::Result<Stream> {
@@ -52,14 +55,8 @@ impl Dialer for TcpDialer {
     type Transport = Stream;
 
     async fn dial(&self, endpoint: &Endpoint) -> io::Result<Stream> {
-        let mut failed = io::Error::new(ErrorKind::NotFound, "the name has no address");
-        for address in (endpoint.host.as_str(), endpoint.port).to_socket_addrs()? {
-            match self.open(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failed = error,
-            }
-        }
-        Err(failed)
+        let addresses: Vec<_> = (endpoint.host.as_str(), endpoint.port).to_socket_addrs()?.collect();
+        open_first(&self.runtime, addresses, |address| self.open(address)).await
     }
 }
 

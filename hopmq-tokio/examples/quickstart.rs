@@ -32,8 +32,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
         }
     };
     let connection = connect(&uri).await?;
-    let says =
-        |key: &str| connection.server().properties.get(key).and_then(FieldValue::as_str).unwrap_or("?");
+    let server = connection.server();
+    let says = |key: &str| server.properties.get(key).and_then(FieldValue::as_str).unwrap_or("?");
     let place = if embedded.is_some() { "inside this process" } else { "at AMQP_URL" };
     println!("broker     {} {}, {place}, over TCP", says("product"), says("version"));
 

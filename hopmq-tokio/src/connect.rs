@@ -28,5 +28,5 @@ pub async fn connect(uri: &str) -> Result<Connection, ConnectError> {
 /// When there is no connection within `connect_timeout`, which covers name look-up, TCP, TLS and the AMQP
 /// handshake.
 pub async fn connect_with(options: ConnectOptions) -> Result<Connection, ConnectError> {
-    Connection::connect(&Tokio::current(), &TcpDialer, options).await
+    Connection::connect(&Tokio::current(), TcpDialer, options).await
 }

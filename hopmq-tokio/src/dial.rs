@@ -1,12 +1,13 @@
 use std::io;
 
 use hopmq::Endpoint;
-use hopmq::io::Dialer;
-use tokio::net::TcpStream;
+use hopmq::io::{Dialer, open_first};
+use tokio::net::{TcpStream, lookup_host};
 
+use crate::runtime::Tokio;
 use crate::tcp::Stream;
 
-/// Opens TCP connections.
+/// Opens TCP connections: where a name has several addresses, to the [first that answers](open_first).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TcpDialer;
 
@@ -14,7 +15,8 @@ impl Dialer for TcpDialer {
     type Transport = Stream<TcpStream>;
 
     async fn dial(&self, endpoint: &Endpoint) -> io::Result<Stream<TcpStream>> {
-        let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
+        let addresses: Vec<_> = lookup_host((endpoint.host.as_str(), endpoint.port)).await?.collect();
+        let stream = open_first(&Tokio::current(), addresses, TcpStream::connect).await?;
         stream.set_nodelay(true)?;
         Ok(Stream(stream))
     }

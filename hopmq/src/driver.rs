@@ -71,7 +71,7 @@ pub(crate) fn run_engine<O, E: Engine>(
     }
 }
 
-/// One connection: a future that ends when the connection has ended and its last bytes are written.
+/// One transport of a connection: a future that ends when the engine needs it no more and its last bytes are written.
 pub(crate) struct Driver<H: Host, T, M, C: Clock> {
     host: H,
     transport: T,
@@ -250,6 +250,9 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Future for Driver<H, T, M, C> {
             let pass = this.pass(cx.waker());
             let wrote = this.write(cx);
             let read = pass.want == Want::ReadWrite && this.read(cx);
+            if let Want::Dial { .. } | Want::Wait = pass.want {
+                return Poll::Ready(()); // this transport is of no use any more
+            }
             if pass.want == Want::Shutdown {
                 if this.close(cx, pass.deadline) {
                     return Poll::Ready(());

@@ -5,11 +5,13 @@
 use std::future::Future;
 use std::io;
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
 use hopmq_proto::Instant;
 
+pub use crate::addresses::open_first;
 use crate::client::Endpoint;
 
 /// An ordered, reliable stream of bytes in both directions.
@@ -75,14 +77,23 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
 }
 
-/// Where a client's connections go out.
-pub trait Dialer: Send + Sync {
+/// Where a client's connections go out. A connection keeps its dialer for as long as it lives, to come back after a loss.
+pub trait Dialer: Send + Sync + 'static {
     /// What it opens.
     type Transport: Transport;
 
     /// Opens a stream to `endpoint`. TLS comes on top where it is asked for, and is no concern of a dialer. The caller sets
-    /// the deadline, and drops the future when it has passed.
+    /// the deadline, and drops the future when it has passed. Where a name has several addresses, [`open_first`] tries them.
     fn dial(&self, endpoint: &Endpoint) -> impl Future<Output = io::Result<Self::Transport>> + Send;
+}
+
+/// A dialer that several connections share.
+impl<D: Dialer> Dialer for Arc<D> {
+    type Transport = D::Transport;
+
+    fn dial(&self, endpoint: &Endpoint) -> impl Future<Output = io::Result<Self::Transport>> + Send {
+        (**self).dial(endpoint)
+    }
 }
 
 /// Where a broker's connections come in.

@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+mod addresses;
 mod broker;
 mod client;
 mod driver;
@@ -25,7 +26,8 @@ pub use client::{
     WaitForConfirms,
 };
 pub use client::{
-    ConnectionEvent, CredentialsProvider, Events, ProvidedCredentials, ProviderError, Providing,
+    ConnectionEvent, ConnectionState, CredentialsProvider, Events, ProvidedCredentials, ProviderError,
+    Providing,
 };
 #[cfg(feature = "json")]
 pub use client::{PayloadError, from_json, json_properties};
@@ -36,8 +38,9 @@ pub use hopmq_proto::amqp::{
 };
 pub use hopmq_proto::broker::{Config as BrokerConfig, QueueStats, User};
 pub use hopmq_proto::client::{
-    CallError, CloseReason, CommandError, Config, ConfirmFailures, HandshakeError, HandshakeStep, Heartbeat,
-    Lost, Message, PeerMisbehaved, ProtocolVersion, Returned, ServerClose, ServerInfo, SettleError,
+    Backoff, CallError, CloseReason, CommandError, Config, ConfirmFailures, Entity, EntityFilter,
+    EntityOutcome, HandshakeError, HandshakeStep, Heartbeat, Lost, Message, PeerMisbehaved, ProtocolVersion,
+    Recovery, RecoveryMode, Refused, Returned, ServerClose, ServerInfo, SettleError, WhenLost,
 };
 pub use tls::{Pem, ServerName, TlsError, TlsOptions};
 #[cfg(feature = "tls")]

@@ -43,7 +43,7 @@ fn heartbeats() {
 #[test]
 fn what_the_server_closes_ends_everything() {
     with_broker(|uri, shutdown| {
-        let (connection, io) = blocking::open(uri);
+        let (connection, io) = blocking::open(&format!("{uri}?recovery=off"));
         let channel = connection.open_channel().wait().unwrap();
         let queue = channel.declare_queue("").exclusive().wait().unwrap();
         let mut deliveries = channel.consume(queue.name()).wait().unwrap();

@@ -14,6 +14,11 @@ fn assert_forced(reason: &CloseReason) {
     assert!(close.text.to_string_lossy().starts_with("CONNECTION_FORCED - "), "{}", close.text);
 }
 
+/// A connection that ends when it is lost.
+fn off(uri: &str) -> String {
+    format!("{uri}?recovery=off")
+}
+
 /// Waits until the connection has ended, and looks why.
 async fn assert_forced_out(connection: &Connection) {
     eventually("the connection ends", async || connection.close_reason().is_some()).await;
@@ -24,7 +29,7 @@ async fn assert_forced_out(connection: &Connection) {
 fn shutdown_closes_every_connection() {
     current_thread().block_on(async {
         let broker = Broker::start().await.unwrap();
-        let (tcp, memory) = (connect(&broker.uri()).await.unwrap(), broker.connect().await.unwrap());
+        let (tcp, memory) = (connect(&off(&broker.uri())).await.unwrap(), broker.connect().await.unwrap());
         let channel = tcp.open_channel().await.unwrap();
         let queue = channel.declare_queue("").exclusive().await.unwrap();
         let mut consumer = channel.consume(queue.name()).await.unwrap();
@@ -46,7 +51,7 @@ fn it_ends_with_its_last_handle() {
     current_thread().block_on(async {
         let broker = Broker::start().await.unwrap();
         let uri = broker.uri();
-        let connection = connect(&uri).await.unwrap();
+        let connection = connect(&off(&uri)).await.unwrap();
         let other = broker.clone();
         drop(broker);
         connection.open_channel().await.expect("a handle is left");

@@ -57,22 +57,22 @@ impl Script {
         self.asked.lock().unwrap().iter().map(Duration::as_secs).collect()
     }
 
-    async fn connect(&self, door: &Door) -> Result<Connection, ConnectError> {
+    async fn connect(&self, door: &Arc<Door>) -> Result<Connection, ConnectError> {
         let script = self.clone();
         let options = ConnectOptions::new().credentials_provider(move || script.clone().provide());
-        Connection::connect(&Tokio::current(), door, options).await
+        Connection::connect(&Tokio::current(), door.clone(), options).await
     }
 }
 
 /// Runs a test on a clock that jumps to the next timer when nothing else is left to do.
-fn on_a_paused_clock(test: impl AsyncFnOnce(Broker, Door)) {
+fn on_a_paused_clock(test: impl AsyncFnOnce(Broker, Arc<Door>)) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let broker = Broker::in_memory(BrokerConfig::default());
         let (door, visitors) = door();
         broker.serve(visitors);
-        test(broker, door).await;
+        test(broker, Arc::new(door)).await;
     });
 }
 
@@ -189,9 +189,9 @@ fn a_provider_is_not_asked_without_a_pause() {
 }
 
 /// Gets nowhere with its first endpoint, and in by the next.
-struct Slow<'a>(&'a Door);
+struct Slow(Arc<Door>);
 
-impl Dialer for Slow<'_> {
+impl Dialer for Slow {
     type Transport = Line;
 
     async fn dial(&self, endpoint: &Endpoint) -> io::Result<Line> {
@@ -209,7 +209,7 @@ fn credentials_grow_old_while_endpoints_are_tried() {
         let provider = script.clone();
         let options = ConnectOptions::new().endpoint("silent", 1).endpoint("there", 1);
         let options = options.credentials_provider(move || provider.clone().provide());
-        let connection = Connection::connect(&Tokio::current(), &Slow(&door), options).await.unwrap();
+        let connection = Connection::connect(&Tokio::current(), Slow(door), options).await.unwrap();
         assert_eq!(script.start.elapsed().as_secs(), 5, "half of connect_timeout");
         assert_eq!(next(&mut connection.events()).await, ConnectionEvent::SecretUpdated);
         assert_eq!(script.asked(), [0, 16]);

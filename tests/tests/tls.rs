@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hopmq_tests::certificates::Authority;
@@ -120,6 +121,7 @@ fn a_client_that_falls_silent() {
         let config = BrokerConfig { handshake_timeout: DEADLINE, ..BrokerConfig::default() };
         let broker = Broker::in_memory(config);
         let (door, visitors) = door();
+        let door = Arc::new(door);
         broker.serve(TlsListener::new(visitors, &text(&server.certificate), &text(&server.key)).unwrap());
         let mut options = ConnectOptions::new().tls(TlsOptions::new().ca(text(&ca.pem)));
         options.config.connect_timeout = 10 * DEADLINE;
@@ -127,7 +129,7 @@ fn a_client_that_falls_silent() {
         for reach in (0..).step_by(20) {
             door.set_reach(reach);
             let start = Instant::now();
-            match Connection::connect(&Tokio::current(), &door, options.clone()).await {
+            match Connection::connect(&Tokio::current(), door.clone(), options.clone()).await {
                 Err(ConnectError::Tls { error: TlsError::Handshake(_), .. }) => failed[0] += 1,
                 Err(ConnectError::Refused { .. }) => failed[1] += 1,
                 Err(other) => panic!("{reach}: {other:?}"),
@@ -147,7 +149,7 @@ fn a_server_that_never_speaks() {
         let mut options = ConnectOptions::new().tls(TlsOptions::new().danger_accept_invalid_certificates());
         options.config.connect_timeout = Duration::from_secs(7);
         let start = Instant::now();
-        let error = Connection::connect(&Tokio::current(), &door, options).await.unwrap_err();
+        let error = Connection::connect(&Tokio::current(), door, options).await.unwrap_err();
         assert!(matches!(error, ConnectError::DialTimeout { .. }), "{error:?}");
         assert_eq!(start.elapsed().as_secs(), 7);
     });

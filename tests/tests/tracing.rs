@@ -276,7 +276,7 @@ fn a_secret_is_renewed_and_never_told() {
                 }
             };
             let options = ConnectOptions::new().credentials_provider(provide);
-            let connection = Connection::connect(&Tokio::current(), &door, options).await.unwrap();
+            let connection = Connection::connect(&Tokio::current(), door, options).await.unwrap();
             let mut events = connection.events();
             assert_eq!(events.next().await, Some(ConnectionEvent::SecretUpdated));
             assert!(matches!(events.next().await, Some(ConnectionEvent::RefreshFailed { .. })));

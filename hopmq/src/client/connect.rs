@@ -1,18 +1,25 @@
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
-use std::time::Duration;
+use std::collections::hash_map::RandomState;
+use std::future::poll_fn;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
 
-use hopmq_proto::Instant;
+use hopmq_proto::client::{CloseReason, Config, Session};
 
+use super::connection::ConnectionInner;
+use super::connector::{Connector, Plain, Secure};
+use super::host::Owner;
 use super::journal::Scope;
-use super::renewal::Renewal;
+use super::redial::{Login, Redial, drive};
+use super::shared::Shared;
 use super::{ConnectError, ConnectOptions, Connection, Endpoint};
-use crate::io::{Clock, Dialer, Runtime, Timer, Transport};
+use crate::io::{Dialer, Runtime, Transport};
 
 impl Connection {
     /// Connects as `options` say, and runs the connection on `runtime`. An adapter's `connect` is this with the
     /// adapter's own runtime and dialer.
+    ///
+    /// What brings it back after a loss runs there too: [`ConnectOptions::recovery`] says whether and how. With
+    /// [`RecoveryMode::Always`](crate::RecoveryMode::Always) that begins here, and this waits until there is a server.
     ///
     /// Dropping the future gives up.
     ///
@@ -22,116 +29,71 @@ impl Connection {
     /// several the error of each.
     pub async fn connect<R: Runtime, D: Dialer>(
         runtime: &R,
-        dialer: &D,
+        dialer: D,
         mut options: ConnectOptions,
     ) -> Result<Self, ConnectError> {
         options.check().map_err(|(option, error)| ConnectError::Option { option, error })?;
-        let clock = runtime.clock();
-        let deadline = clock.now() + options.config.connect_timeout;
-        let Some(provider) = options.provider.take() else {
-            return try_each(runtime, dialer, &options, deadline).await;
-        };
-        let provided = match within(runtime, deadline, provider.0.provide()).await {
-            Some(provided) => provided.map_err(ConnectError::Credentials)?,
-            None => return Err(ConnectError::CredentialsTimeout),
-        };
-        let provided_at = clock.now();
-        options.config.credentials = provided.credentials.clone();
-        let connection = try_each(runtime, dialer, &options, deadline).await?;
-        if provided.refresh_after().is_some() {
-            let renewal = Renewal {
-                runtime: runtime.clone(),
-                shared: connection.inner.shared.clone(),
-                provider,
-                timeout: options.config.connect_timeout,
-            };
-            runtime.spawn(renewal.run(provided, provided_at));
-        }
-        Ok(connection)
-    }
-}
-
-/// Tries the endpoints in order.
-async fn try_each<R: Runtime, D: Dialer>(
-    runtime: &R,
-    dialer: &D,
-    options: &ConnectOptions,
-    deadline: Instant,
-) -> Result<Connection, ConnectError> {
-    let clock = runtime.clock();
-    let endpoints = options.endpoints();
-    let scope = Scope::new(&options.config, &endpoints);
-    let mut errors = Vec::new();
-    for (n, endpoint) in endpoints.iter().enumerate() {
-        let left = u32::try_from(endpoints.len() - n).unwrap_or(u32::MAX);
-        let share = (deadline - clock.now()) / left;
-        scope.connecting(endpoint);
-        match attempt(&scope, runtime, dialer, options, endpoint.clone(), share).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) => {
-                scope.attempt_failed(endpoint, &error);
-                errors.push(error);
-            }
+        let endpoints = options.endpoints();
+        match options.tls.take() {
+            None => connect(runtime, Plain(dialer), endpoints, options).await,
+            Some(tls) => connect(runtime, Secure { dialer, tls }, endpoints, options).await,
         }
     }
-    Err(match errors.pop() {
-        Some(error) if errors.is_empty() => error,
-        last => ConnectError::Endpoints(errors.into_iter().chain(last).collect()),
-    })
-}
 
-/// Tries one endpoint, for as long as `share`.
-async fn attempt<R: Runtime, D: Dialer>(
-    scope: &Scope,
-    runtime: &R,
-    dialer: &D,
-    options: &ConnectOptions,
-    endpoint: Endpoint,
-    share: Duration,
-) -> Result<Connection, ConnectError> {
-    let deadline = runtime.clock().now() + share;
-    let tls = options.tls.as_ref().map(|tls| tls.client(&endpoint.host)).transpose();
-    let tls = match tls {
-        Ok(tls) => tls,
-        Err(error) => return Err(ConnectError::Tls { endpoint, error }),
-    };
-    let transport = match within(runtime, deadline, dialer.dial(&endpoint)).await {
-        Some(Ok(transport)) => transport,
-        Some(Err(error)) => return Err(ConnectError::Dial { endpoint, error }),
-        None => return Err(ConnectError::DialTimeout { endpoint }),
-    };
-    let Some(tls) = tls else { return open(scope, runtime, transport, options, endpoint, deadline).await };
-    match within(runtime, deadline, tls.connect(transport)).await {
-        Some(Ok(transport)) => open(scope, runtime, transport, options, endpoint, deadline).await,
-        Some(Err(error)) => Err(ConnectError::Tls { endpoint, error }),
-        None => Err(ConnectError::DialTimeout { endpoint }),
+    /// Opens a connection over a transport that is already there, and runs it on `runtime`. It ends when the transport
+    /// does.
+    ///
+    /// An adapter's `connect` is most often what you want. Dropping the future closes the transport.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection did not open, within `connect_timeout`.
+    pub async fn open<R: Runtime>(
+        runtime: &R,
+        transport: impl Transport,
+        config: Config,
+    ) -> Result<Self, Arc<CloseReason>> {
+        let scope = Scope::new(&config, &[]);
+        let shared = Shared::new(config, Vec::new(), scope, runtime.clock(), Session::over_transport);
+        let (owner, carrier) = (Owner::new(&shared), runtime.clone());
+        let inner = Arc::new(ConnectionInner { shared: shared.clone() });
+        runtime.spawn(async move {
+            let _owner = owner;
+            drive(&carrier, &shared, transport, None).await;
+        });
+        inner.opened().await?;
+        Ok(Self { inner })
     }
 }
 
-async fn open<R: Runtime>(
-    scope: &Scope,
+/// Connects through `connector`, and keeps it for what comes after a loss.
+async fn connect<R: Runtime, C: Connector>(
     runtime: &R,
-    transport: impl Transport,
-    options: &ConnectOptions,
-    endpoint: Endpoint,
-    deadline: Instant,
+    connector: C,
+    endpoints: Vec<Endpoint>,
+    options: ConnectOptions,
 ) -> Result<Connection, ConnectError> {
-    let mut config = options.config.clone();
-    config.connect_timeout = deadline - runtime.clock().now();
-    let opened = Connection::open_in(scope.clone(), runtime, transport, config).await;
-    opened.map_err(|reason| ConnectError::Refused { endpoint, reason })
+    let ConnectOptions { provider, recovery, config, .. } = options;
+    let login = Login::new(provider, config.connect_timeout);
+    let seed = RandomState::new().build_hasher().finish(); // std's randomness comes from the system
+    let places = endpoints.len();
+    let scope = Scope::new(&config, &endpoints);
+    let shared = Shared::new(config, endpoints.clone(), scope, runtime.clock(), |config, now| {
+        Session::new(config, recovery, places, seed, now)
+    });
+    let inner = Arc::new(ConnectionInner { shared: shared.clone() });
+    let owner = Owner::new(&shared);
+    let redial = Redial { runtime: runtime.clone(), shared, connector, endpoints, login, _owner: owner };
+    runtime.spawn(redial.run());
+    match inner.opened().await {
+        Ok(()) => Ok(Connection { inner }),
+        Err(reason) => Err(inner.shared.look(|state| state.attempts.take_error(reason))),
+    }
 }
 
-/// What `future` gives before `deadline`.
-pub(super) async fn within<R: Runtime, F: Future>(
-    runtime: &R,
-    deadline: Instant,
-    future: F,
-) -> Option<F::Output> {
-    let (mut future, mut timer) = (pin!(future), runtime.timer());
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => timer.poll_until(cx, deadline).map(|()| None),
-    })
-    .await
+impl ConnectionInner {
+    /// Waits for the first handshake.
+    async fn opened(&self) -> Result<(), Arc<CloseReason>> {
+        poll_fn(|cx| self.shared.look(|state| state.poll_opened(cx))).await
+    }
 }

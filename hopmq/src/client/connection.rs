@@ -1,19 +1,20 @@
-use std::future::{Future, poll_fn};
-use std::sync::{Arc, OnceLock};
+use std::future::Future;
+use std::sync::Arc;
 
-use hopmq_proto::amqp::{FieldTable, FieldValue, LongStr, Secret};
-use hopmq_proto::client::{CloseReason, Config, ServerInfo};
+use hopmq_proto::amqp::{FieldValue, LongStr, Secret};
+use hopmq_proto::client::{CloseReason, ServerInfo};
 
 use super::Error;
 use super::call::Call;
 use super::channel::{Channel, short};
-use super::events::{Events, closed};
-use super::journal::Scope;
-use super::shared::{ClientHost, Shared};
-use crate::driver::Driver;
-use crate::io::{Runtime, Transport};
+use super::events::{ConnectionState, Events, state_where};
+use super::shared::Shared;
 
 /// A connection to a broker.
+///
+/// When it is lost it comes back by itself, as [`ConnectOptions::recovery`](super::ConnectOptions::recovery) says, and with it
+/// everything that was made on it: its channels, what was declared and bound, consumers, confirms. The handles go on;
+/// what is called or published in between waits for its time, and [`events`](Connection::events) tell.
 ///
 /// Cloning it gives another handle to the same connection, for another task. When the last handle to it and to its
 /// channels, consumers and publishers is dropped, it is closed; what was published before is still sent.
@@ -25,8 +26,6 @@ pub struct Connection {
 /// Closes the connection when it is dropped.
 pub(crate) struct ConnectionInner {
     pub(crate) shared: Arc<Shared>,
-    /// Set once the connection is open.
-    server: OnceLock<ServerInfo>,
 }
 
 impl Drop for ConnectionInner {
@@ -39,37 +38,6 @@ impl Drop for ConnectionInner {
 }
 
 impl Connection {
-    /// Opens a connection over a transport that is already there, and runs it on `runtime`.
-    ///
-    /// An adapter's `connect` is most often what you want. Dropping the future closes the transport.
-    ///
-    /// # Errors
-    ///
-    /// Why the connection did not open, within `connect_timeout`.
-    pub async fn open<R: Runtime>(
-        runtime: &R,
-        transport: impl Transport,
-        config: Config,
-    ) -> Result<Self, Arc<CloseReason>> {
-        let scope = Scope::new(&config, &[]);
-        Self::open_in(scope, runtime, transport, config).await
-    }
-
-    pub(super) async fn open_in<R: Runtime>(
-        scope: Scope,
-        runtime: &R,
-        transport: impl Transport,
-        config: Config,
-    ) -> Result<Self, Arc<CloseReason>> {
-        let shared = Shared::new(config, scope, runtime.clock());
-        let host = ClientHost::new(shared.clone());
-        runtime.spawn(Driver::new(host, transport, runtime.timer(), runtime.clock()));
-        let inner = Arc::new(ConnectionInner { shared, server: OnceLock::new() });
-        let server = poll_fn(|cx| inner.shared.look(|state| state.poll_opened(cx))).await?;
-        inner.server.get_or_init(|| *server);
-        Ok(Self { inner })
-    }
-
     /// Opens a channel.
     ///
     /// Dropping the future closes the channel again.
@@ -96,12 +64,38 @@ impl Connection {
         }
     }
 
-    /// What the server said of itself, and what was agreed on.
+    /// What the server said of itself, and what was agreed on, when the connection was opened last: after a loss it may be
+    /// another server.
     #[must_use]
-    pub fn server(&self) -> &ServerInfo {
-        static NOTHING: ServerInfo =
-            ServerInfo { properties: FieldTable::new(), channel_max: 0, frame_max: 0, heartbeat: 0 };
-        self.inner.server.get().unwrap_or(&NOTHING) // set before the first handle exists
+    pub fn server(&self) -> Arc<ServerInfo> {
+        self.inner.shared.look(|state| state.server.clone())
+    }
+
+    /// How it is now.
+    #[must_use]
+    pub fn state(&self) -> ConnectionState {
+        self.inner.shared.look(|state| state.log.state())
+    }
+
+    /// Waits until the connection is in a state that `is_it` says yes to, or has ended, and gives the state. It sees
+    /// every state that lasts until it is polled. The future does not keep the connection open.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: hopmq::Connection) {
+    /// use hopmq::ConnectionState;
+    ///
+    /// match connection.state_where(|state| *state == ConnectionState::Connected).await {
+    ///     ConnectionState::Closed(reason) => eprintln!("the connection has ended: {reason}"),
+    ///     _ => println!("the server can be reached"),
+    /// }
+    /// # }
+    /// ```
+    pub fn state_where<F>(&self, is_it: F) -> impl Future<Output = ConnectionState> + Send + use<F>
+    where
+        F: FnMut(&ConnectionState) -> bool + Send,
+    {
+        let shared = self.inner.shared.clone();
+        async move { state_where(&shared, is_it).await }
     }
 
     /// Whether the server takes no publishes for now. Publishes wait until it does.
@@ -110,7 +104,8 @@ impl Connection {
         self.inner.shared.look(|state| state.log.is_blocked())
     }
 
-    /// What happens to the connection from now on: blocked and unblocked, renewals of the secret, and its end.
+    /// What happens to the connection from now on: lost and recovered, blocked and unblocked, renewals of the secret, and
+    /// its end.
     ///
     /// ```no_run
     /// # async fn example(connection: hopmq::Connection) {
@@ -120,6 +115,8 @@ impl Connection {
     /// while let Some(event) = events.next().await {
     ///     match event {
     ///         ConnectionEvent::Blocked { reason } => eprintln!("the server takes no publishes: {reason}"),
+    ///         ConnectionEvent::Lost { reason } => eprintln!("the connection was lost: {reason}"),
+    ///         ConnectionEvent::Recovered { took, .. } => eprintln!("it is back after {took:?}"),
     ///         ConnectionEvent::Closed(reason) => eprintln!("the connection has ended: {reason}"),
     ///         _ => {}
     ///     }
@@ -134,7 +131,13 @@ impl Connection {
     /// Waits for the end of the connection, and says why it came. The future does not keep the connection open.
     pub fn closed(&self) -> impl Future<Output = Arc<CloseReason>> + Send + use<> {
         let shared = self.inner.shared.clone();
-        async move { closed(&shared).await }
+        async move {
+            loop {
+                if let ConnectionState::Closed(reason) = state_where(&shared, |_| false).await {
+                    return reason;
+                }
+            }
+        }
     }
 
     /// Replaces the password or token that the server knows, without connecting again. `reason` is for the server's log.
@@ -162,7 +165,8 @@ impl Connection {
         self.inner.shared.look(|state| state.engine.close_reason().cloned())
     }
 
-    /// Closes the connection and all its channels, after everything that was published is sent.
+    /// Closes the connection and all its channels, after everything that was published is sent. While the connection is
+    /// lost this ends it at once, and what waits for it to come back fails.
     ///
     /// Dropping the future stops waiting; the connection closes all the same.
     ///
@@ -187,8 +191,8 @@ impl Connection {
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let property =
-            |name| self.server().properties.get(name).and_then(FieldValue::as_str).unwrap_or_default();
+        let server = self.server();
+        let property = |name| server.properties.get(name).and_then(FieldValue::as_str).unwrap_or_default();
         let (product, version) = (property("product"), property("version"));
         f.debug_struct("Connection")
             .field("product", &product)

@@ -3,18 +3,18 @@ use std::fmt;
 use std::future::{IntoFuture, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
 use hopmq_proto::amqp::{FieldTable, FieldValue, ShortStr, basic};
-use hopmq_proto::client::{self as proto, Reply, Token};
+use hopmq_proto::client::{Reply, Token};
 
 use super::arguments::{age, number};
 use super::call::Call;
 use super::channel::{Channel, ChannelInner, prefetch, short};
 use super::delivery::Delivery;
-use super::shared::ConsumerEnd;
+use super::incoming::{Arrived, ConsumerEnd};
 use super::{Error, arguments};
 
 /// A consumer that is to be started; awaiting it starts it.
@@ -181,6 +181,12 @@ impl IntoFuture for Consume {
 
 /// A running consumer: a stream of deliveries, which ends when the consumer does.
 ///
+/// When the connection is lost and comes back, the consumer is started again, with its prefetch and its arguments, and the
+/// stream goes on: [`Delivery::is_after_gap`] tells where. What was delivered before and is to be settled goes
+/// back into the queue and comes again; so what was not taken by then is dropped here, and what was taken can no longer be
+/// settled. Only a consumer that cannot be started again ends, with [`ConsumerEnd::Cancelled`]; why is told by
+/// [`ConnectionEvent::Degraded`](super::ConnectionEvent::Degraded).
+///
 /// Dropping it cancels the consumer, and puts what was delivered and not yet taken back into the queue. What was
 /// taken can still be settled.
 pub struct Consumer {
@@ -188,7 +194,9 @@ pub struct Consumer {
     token: Token,
     tag: ShortStr,
     /// Taken out of the shared state, a batch at a time.
-    taken: VecDeque<proto::Delivery>,
+    taken: VecDeque<Arrived>,
+    /// How often the connection had been lost when they were taken.
+    losses: u64,
     /// It has been cancelled from this side.
     done: bool,
 }
@@ -209,7 +217,7 @@ impl Consumer {
             Reply::Consumer { consumer_tag, .. } => consumer_tag,
             _ => ShortStr::empty(),
         };
-        Self { channel, token, tag, taken: VecDeque::new(), done: false }
+        Self { channel, token, tag, taken: VecDeque::new(), losses: 0, done: false }
     }
 
     /// What the connection knows it by.
@@ -238,7 +246,7 @@ impl Consumer {
     #[must_use]
     pub fn buffered(&self) -> Buffered {
         let (messages, bytes) = self.channel.shared().look(|state| state.consumer_buffered(self.token));
-        let taken: usize = self.taken.iter().map(|delivery| delivery.message.size()).sum();
+        let taken: usize = self.taken.iter().map(|arrived| arrived.delivery.message.size()).sum();
         Buffered { messages: messages + self.taken.len(), bytes: bytes + taken }
     }
 
@@ -268,22 +276,22 @@ impl Consumer {
     }
 
     pub(super) fn poll_delivery(&mut self, cx: &Context<'_>) -> Poll<Option<Delivery>> {
+        if !self.taken.is_empty() && self.losses != self.channel.shared().losses() {
+            self.taken.retain(Arrived::outlives_loss); // what comes next knows of the gap
+        }
         if self.taken.is_empty() {
             let (token, taken) = (self.token, &mut self.taken);
-            let waited = self.channel.shared().take_deliveries(cx, token, taken);
-            if waited.is_pending() {
-                return Poll::Pending;
-            }
+            self.losses = ready!(self.channel.shared().take_deliveries(cx, token, taken));
         }
-        let delivery = self.taken.pop_front();
-        Poll::Ready(delivery.map(|delivery| Delivery::new(self.channel.clone(), delivery)))
+        let arrived = self.taken.pop_front();
+        Poll::Ready(arrived.map(|arrived| Delivery::new(self.channel.clone(), arrived)))
     }
 
     /// Puts back what has not been taken.
     fn give_back(&mut self) {
         let (token, taken) = (self.token, std::mem::take(&mut self.taken));
         self.channel.shared().command(|state, now| {
-            for delivery in taken {
+            for Arrived { delivery, .. } in taken {
                 state.engine.requeue(delivery, now);
             }
             state.drop_consumer(token, now);

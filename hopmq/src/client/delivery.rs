@@ -6,6 +6,7 @@ use bytes::Bytes;
 use hopmq_proto::client::{self as proto, DeliveryId, Message, Settle, SettleError};
 
 use super::channel::ChannelInner;
+use super::incoming::Arrived;
 
 /// A message that was delivered, to be settled once: settling consumes it.
 ///
@@ -24,18 +25,29 @@ pub struct Delivery {
     channel: Arc<ChannelInner>,
     id: Option<DeliveryId>,
     redelivered: bool,
+    after_gap: bool,
     message: Message,
 }
 
 impl Delivery {
-    pub(super) fn new(channel: Arc<ChannelInner>, delivery: proto::Delivery) -> Self {
-        Self { channel, id: delivery.id, redelivered: delivery.redelivered, message: delivery.message }
+    pub(super) fn new(channel: Arc<ChannelInner>, arrived: Arrived) -> Self {
+        let Arrived { delivery, after_gap } = arrived;
+        let proto::Delivery { id, redelivered, message, .. } = delivery;
+        Self { channel, id, redelivered, after_gap, message }
     }
 
     /// Whether it may have been delivered before.
     #[must_use]
     pub const fn redelivered(&self) -> bool {
         self.redelivered
+    }
+
+    /// Whether the connection was lost since the consumer's delivery before this one, or since it was started, and this is
+    /// the first since it came back. What was not settled by then comes again, as [redelivered](Self::redelivered); a
+    /// consumer without acknowledgement has lost what was under way.
+    #[must_use]
+    pub const fn is_after_gap(&self) -> bool {
+        self.after_gap
     }
 
     /// The number of the delivery on its channel; `None` when the consumer is without acknowledgement.
@@ -56,8 +68,9 @@ impl Delivery {
     ///
     /// # Errors
     ///
-    /// When the channel has ended or was [recovered](super::Channel::recover), so that the message is back in its queue,
-    /// or a later delivery was settled with [`ack_all`](Delivery::ack_all).
+    /// When the message is back in its queue: the channel has ended or was [recovered](super::Channel::recover), or the
+    /// connection was lost since ([`SettleError::Stale`]). Or when a later delivery was settled with
+    /// [`ack_all`](Delivery::ack_all).
     pub fn ack(self) -> Result<(), SettleError> {
         self.settle(Settle::Ack { multiple: false })
     }
@@ -143,7 +156,8 @@ pub struct GotDelivery {
 
 impl GotDelivery {
     pub(super) fn new(channel: Arc<ChannelInner>, delivery: proto::Delivery, message_count: u32) -> Self {
-        Self { delivery: Delivery::new(channel, delivery), message_count }
+        let arrived = Arrived { delivery, after_gap: false };
+        Self { delivery: Delivery::new(channel, arrived), message_count }
     }
 
     /// How many messages are left in the queue.

@@ -52,7 +52,8 @@ impl Error {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PublishError {
-    /// It was not sent. The body comes back.
+    /// It was not sent. The body comes back. With [`CommandError::Disconnected`] because the connection is lost, and the
+    /// publisher does not [wait](super::NewPublisher::when_lost) for it.
     #[error("not sent: {error}")]
     NotSent {
         /// Why.
@@ -81,7 +82,9 @@ pub enum PublishError {
     /// It was mandatory and no queue took it, so it came back.
     #[error("{0}")]
     Returned(Box<Returned>),
-    /// It was sent, but no confirm came: the broker may or may not have it.
+    /// It was sent, but no confirm came: the broker may or may not have it. Its channel or connection has ended; or the
+    /// connection was lost, and the publisher does not [send it again](super::NewPublisher::when_lost); or the confirm did
+    /// not come within [`confirm_timeout`](crate::Config::confirm_timeout) from when it was sent last.
     #[error("sent but not confirmed: {0}")]
     Unconfirmed(CallError),
 }

@@ -4,17 +4,19 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_core::Stream;
-use hopmq_proto::client::CloseReason;
+use hopmq_proto::client::{CloseReason, Entity, EntityOutcome, Refused};
 
+use super::Endpoint;
 use super::shared::Shared;
 
 /// How many events are kept for listeners that lag behind.
 const KEPT: usize = 64;
 
 /// What happens to a connection as a whole.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ConnectionEvent {
     /// The server takes no publishes for now, most often because it is short of memory or disk. They wait; everything
@@ -32,7 +34,67 @@ pub enum ConnectionEvent {
         /// What the provider or the server said.
         error: String,
     },
+    /// The connection is lost. What was delivered before and not settled comes again; what is called or published from now
+    /// on waits until it is back. Attempts to bring it back follow, and then [`Recovered`](ConnectionEvent::Recovered), or
+    /// [`Closed`](ConnectionEvent::Closed) when they are given up.
+    Lost {
+        /// Why.
+        reason: Arc<CloseReason>,
+    },
+    /// An attempt to connect has failed.
+    AttemptFailed {
+        /// Where to.
+        endpoint: Endpoint,
+        /// Why.
+        reason: Arc<CloseReason>,
+        /// When the next attempt is; `None` when the next endpoint is tried at once, or this was the last attempt.
+        retry_in: Option<Duration>,
+    },
+    /// A queue that the server had named has another name since the connection is back. Its bindings and consumers are
+    /// with the new one.
+    QueueRenamed {
+        /// What it was called.
+        old: String,
+        /// What it is called now.
+        new: String,
+    },
+    /// Something that was declared on the connection could not be brought back. The connection goes on without it, and does
+    /// not try again, unless it is declared again.
+    Degraded {
+        /// What.
+        entity: Arc<Entity>,
+        /// Why not, most often in the server's words.
+        reason: Refused,
+    },
+    /// The connection is back, with everything that was declared on it but for what [`Degraded`](ConnectionEvent::Degraded)
+    /// told of.
+    Recovered {
+        /// How long it was away.
+        took: Duration,
+        /// What became of each thing that was declared on it.
+        outcomes: Arc<[EntityOutcome]>,
+    },
     /// The connection has ended. Nothing follows.
+    Closed(Arc<CloseReason>),
+}
+
+/// How a connection is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionState {
+    /// It works.
+    Connected,
+    /// It works, but the server takes no publishes for now.
+    Blocked {
+        /// Why, in the server's words.
+        reason: String,
+    },
+    /// It is lost, and is being brought back.
+    Recovering {
+        /// Why it was lost.
+        reason: Arc<CloseReason>,
+    },
+    /// It has ended.
     Closed(Arc<CloseReason>),
 }
 
@@ -45,6 +107,8 @@ pub(crate) struct EventLog {
     dropped: u64,
     /// Why the server takes no publishes, while it does not.
     blocked: Option<String>,
+    /// Why the connection was lost, until it is back.
+    lost: Option<Arc<CloseReason>>,
     closed: Option<Arc<CloseReason>>,
     waiting: BTreeMap<u64, Waker>,
     listeners: u64,
@@ -59,11 +123,16 @@ impl EventLog {
         match &event {
             ConnectionEvent::Blocked { reason } => self.blocked = Some(reason.clone()),
             ConnectionEvent::Unblocked => self.blocked = None,
+            ConnectionEvent::Lost { reason } => {
+                self.blocked = None;
+                self.lost = Some(reason.clone());
+            }
+            ConnectionEvent::Recovered { .. } => self.lost = None,
             ConnectionEvent::Closed(reason) => {
                 self.blocked = None;
                 self.closed = Some(reason.clone());
             }
-            ConnectionEvent::SecretUpdated | ConnectionEvent::RefreshFailed { .. } => {}
+            _ => {}
         }
         if self.kept.len() == KEPT {
             self.kept.pop_front();
@@ -81,10 +150,23 @@ impl EventLog {
         self.dropped + self.kept.len() as u64
     }
 
+    pub(crate) fn state(&self) -> ConnectionState {
+        match (&self.closed, &self.lost, &self.blocked) {
+            (Some(reason), ..) => ConnectionState::Closed(reason.clone()),
+            (None, Some(reason), _) => ConnectionState::Recovering { reason: reason.clone() },
+            (None, None, Some(reason)) => ConnectionState::Blocked { reason: reason.clone() },
+            (None, None, None) => ConnectionState::Connected,
+        }
+    }
+
     /// What a new listener is told first: the state, unless it is the ordinary one.
-    fn state(&self) -> Option<ConnectionEvent> {
-        let blocked = || Some(ConnectionEvent::Blocked { reason: self.blocked.clone()? });
-        self.closed.clone().map(ConnectionEvent::Closed).or_else(blocked)
+    fn first(&self) -> Option<ConnectionEvent> {
+        match self.state() {
+            ConnectionState::Connected => None,
+            ConnectionState::Blocked { reason } => Some(ConnectionEvent::Blocked { reason }),
+            ConnectionState::Recovering { reason } => Some(ConnectionEvent::Lost { reason }),
+            ConnectionState::Closed(reason) => Some(ConnectionEvent::Closed(reason)),
+        }
     }
 
     /// Gives the event with the number `next` or the first one after it that is still kept.
@@ -138,7 +220,7 @@ impl Drop for Listener {
 
 /// What happens to a connection, as a stream that ends behind [`ConnectionEvent::Closed`].
 ///
-/// It begins with what is so already: blocked or closed. It holds nothing up and does not keep the connection open. Who
+/// It begins with what is so already: lost, blocked or closed. It holds nothing up and does not keep the connection open. Who
 /// lags behind by more than 64 events misses the oldest of them, never the latest.
 pub struct Events {
     listener: Listener,
@@ -149,7 +231,7 @@ pub struct Events {
 impl Events {
     pub(super) fn new(shared: &Arc<Shared>) -> Self {
         let listener = Listener::new(shared);
-        let (first, next) = shared.look(|state| (state.log.state(), state.log.end()));
+        let (first, next) = shared.look(|state| (state.log.first(), state.log.end()));
         Self { listener, first, next }
     }
 
@@ -181,14 +263,23 @@ impl fmt::Debug for Events {
     }
 }
 
-/// Waits for the end of the connection.
-pub(super) async fn closed(shared: &Arc<Shared>) -> Arc<CloseReason> {
+/// Waits for a state that `is_it` says yes to, or the last one.
+pub(super) async fn state_where(
+    shared: &Arc<Shared>,
+    mut is_it: impl FnMut(&ConnectionState) -> bool,
+) -> ConnectionState {
     let listener = Listener::new(shared);
-    poll_fn(|cx| {
-        listener.shared.look(|state| match &state.log.closed {
-            Some(reason) => Poll::Ready(reason.clone()),
-            None => state.log.wait(cx, listener.id, &mut state.stale),
+    loop {
+        let (state, next) = shared.look(|state| (state.log.state(), state.log.end()));
+        if matches!(state, ConnectionState::Closed(_)) || is_it(&state) {
+            return state;
+        }
+        poll_fn(|cx| {
+            listener.shared.look(|state| match state.log.end() == next {
+                true => state.log.wait(cx, listener.id, &mut state.stale),
+                false => Poll::Ready(()),
+            })
         })
-    })
-    .await
+        .await;
+    }
 }

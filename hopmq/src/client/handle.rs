@@ -9,7 +9,7 @@ use hopmq_proto::client::Message;
 
 use super::consumer::Consumer;
 use super::delivery::Delivery;
-use super::shared::ConsumerEnd;
+use super::incoming::ConsumerEnd;
 
 /// After so many deliveries in one go, other tasks have their turn.
 const TURN: usize = 64;
@@ -31,19 +31,26 @@ pub enum OnError {
 pub struct Received {
     tag: Option<u64>,
     redelivered: bool,
+    after_gap: bool,
     message: Message,
 }
 
 impl Received {
     fn new(delivery: &Delivery) -> Self {
-        let (tag, redelivered) = (delivery.tag(), delivery.redelivered());
-        Self { tag, redelivered, message: delivery.message().clone() } // no bytes are copied
+        let (tag, redelivered, after_gap) = (delivery.tag(), delivery.redelivered(), delivery.is_after_gap());
+        Self { tag, redelivered, after_gap, message: delivery.message().clone() } // no bytes are copied
     }
 
     /// Whether it may have been delivered before.
     #[must_use]
     pub const fn redelivered(&self) -> bool {
         self.redelivered
+    }
+
+    /// Whether the connection was lost before it: see [`Delivery::is_after_gap`].
+    #[must_use]
+    pub const fn is_after_gap(&self) -> bool {
+        self.after_gap
     }
 
     /// The number of the delivery on its channel; `None` when the consumer is without acknowledgement.
@@ -89,6 +96,8 @@ impl Consumer {
     ///
     /// To stop it, [cancel](super::Channel::cancel_consumer) the consumer by its tag: what has come is handled, and nothing
     /// is left half done.
+    ///
+    /// When the connection is lost while handlers run, they go on; their messages are back in the queue, and come again.
     ///
     /// Messages of a stream can only be acknowledged: RabbitMQ closes the connection on anything else, so that their
     /// handlers should not fail.
@@ -143,5 +152,5 @@ fn settle(delivery: Delivery, done: bool, on_error: OnError) {
         OnError::Reject => delivery.nack(false),
         OnError::RequeueOnce => delivery.nack(first),
     };
-    drop(settled); // an error means that the channel has ended, as the consumer will report
+    drop(settled); // an error means that it is back in its queue: the channel has ended, or the connection was lost
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hopmq_proto::amqp::{Credentials, FieldValue, Mechanism, ShortStr, WireError};
-use hopmq_proto::client::{Config, Heartbeat};
+use hopmq_proto::client::{Config, Heartbeat, Recovery};
 
 use super::Endpoint;
 use super::provider::{CredentialsProvider, Provider};
@@ -42,6 +42,10 @@ const TLS_PORT: u16 = 5671;
 ///
 /// | parameter | value |
 /// |---|---|
+/// | `recovery` | `on` to come back after a loss, which is the default, `off`, or `always`: also when there is no server at first |
+/// | `recovery_backoff` | milliseconds from a round of attempts to the next, at first |
+/// | `recovery_backoff_max` | milliseconds from a round of attempts to the next, at most |
+/// | `recovery_timeout` | milliseconds from a loss until it is given up; otherwise it never is |
 /// | `heartbeat` | seconds between heartbeats, 0 for none |
 /// | `connection_timeout` | milliseconds until the connection must be open |
 /// | `channel_max` | highest channel number, from 1 |
@@ -64,6 +68,7 @@ pub struct ConnectOptions {
     pub(super) tls: Option<TlsOptions>,
     /// Asked in place of `config.credentials`.
     pub(super) provider: Option<Provider>,
+    pub(super) recovery: Recovery,
     /// What could not be put into `config`.
     invalid: Option<(&'static str, WireError)>,
     /// Everything that concerns AMQP itself: limits, deadlines, and what has a method here too.
@@ -152,7 +157,8 @@ impl ConnectOptions {
     /// Who says who logs in: asked at each connect, and again before what it gave expires. The new secret is then given to
     /// the server, by `connection.update-secret`; [`events`](crate::Connection::events) tell how that went.
     ///
-    /// For credentials that expire, one more future runs on the runtime, for as long as the connection.
+    /// It is asked again when the connection is lost and comes back. Its futures run on the runtime, in turn with the
+    /// connection's own, so they must not block.
     #[must_use]
     pub fn credentials_provider(mut self, provider: impl CredentialsProvider) -> Self {
         self.provider = Some(Provider(Arc::new(provider)));
@@ -217,6 +223,26 @@ impl ConnectOptions {
     #[must_use]
     pub const fn frame_max(mut self, bytes: u32) -> Self {
         self.config.frame_max = bytes;
+        self
+    }
+
+    /// Whether and how a connection that is lost comes back; by default it does, for as long as it takes, once it was
+    /// open. See [`Recovery`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use hopmq::{Backoff, ConnectOptions, Recovery, RecoveryMode};
+    ///
+    /// let never = Recovery { mode: RecoveryMode::Off, ..Recovery::default() };
+    /// let options = ConnectOptions::new().recovery(never);
+    ///
+    /// let backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(5), ..Backoff::default() };
+    /// let patient = Recovery { mode: RecoveryMode::Always, backoff, ..Recovery::default() };
+    /// let options = ConnectOptions::new().recovery(patient);
+    /// ```
+    #[must_use]
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = recovery;
         self
     }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hopmq_proto::Instant;
 use hopmq_proto::amqp::{self, Properties};
-use hopmq_proto::client::{self as proto, Token};
+use hopmq_proto::client::{self as proto, Token, WhenLost};
 
 use super::PublishError;
 use super::channel::Channel;
@@ -27,6 +27,7 @@ pub(super) struct Message<'a> {
     properties: &'a Properties,
     /// It is sent while fewer than so many wait for their confirm.
     max_unconfirmed: usize,
+    when_lost: WhenLost,
     body: Bytes,
 }
 
@@ -37,20 +38,39 @@ impl<'a> Message<'a> {
         properties: &'a Properties,
         body: Bytes,
     ) -> Self {
-        let max_unconfirmed = usize::MAX;
-        Self { exchange, routing_key, mandatory: false, immediate: false, properties, max_unconfirmed, body }
+        Self {
+            exchange,
+            routing_key,
+            mandatory: false,
+            immediate: false,
+            properties,
+            max_unconfirmed: usize::MAX,
+            when_lost: WhenLost::Resend,
+            body,
+        }
     }
 
     /// A persistent message.
-    pub(super) fn of_publisher(
-        exchange: &'a str,
-        routing_key: &'a str,
-        mandatory: bool,
-        max_unconfirmed: usize,
-        body: Bytes,
-    ) -> Self {
-        let (immediate, properties) = (false, &*PERSISTENT);
-        Self { exchange, routing_key, mandatory, immediate, properties, max_unconfirmed, body }
+    pub(super) fn persistent(exchange: &'a str, routing_key: &'a str, body: Bytes) -> Self {
+        Self::new(exchange, routing_key, &PERSISTENT, body)
+    }
+
+    /// It comes back when no queue takes it.
+    pub(super) const fn mandatory(mut self, mandatory: bool) -> Self {
+        self.mandatory = mandatory;
+        self
+    }
+
+    /// It is sent while fewer than so many wait for their confirm.
+    pub(super) const fn max_unconfirmed(mut self, count: usize) -> Self {
+        self.max_unconfirmed = count;
+        self
+    }
+
+    /// What becomes of it when the connection is lost.
+    pub(super) const fn when_lost(mut self, when_lost: WhenLost) -> Self {
+        self.when_lost = when_lost;
+        self
     }
 
     fn give(
@@ -68,7 +88,9 @@ impl<'a> Message<'a> {
         if self.max_unconfirmed != usize::MAX {
             state.engine.check_unconfirmed(channel.inner.id, self.max_unconfirmed)?;
         }
-        let sent = state.engine.publish(channel.inner.id, &publish, self.properties, &self.body, now)?;
+        let Self { properties, body, when_lost, .. } = self;
+        let id = channel.inner.id;
+        let sent = state.engine.publish_with(id, &publish, properties, body, *when_lost, now)?;
         state.counts.on_publish(sent);
         state.journal.on_publish(channel.inner.id, &publish, self.body.len(), sent);
         Ok(sent)

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hopmq_proto::amqp::confirm;
+use hopmq_proto::client::WhenLost;
 
 use super::Error;
 use super::call::Call;
@@ -18,11 +19,18 @@ pub struct NewPublisher {
     exchange: Arc<str>,
     mandatory: bool,
     max_unconfirmed: usize,
+    when_lost: WhenLost,
 }
 
 impl NewPublisher {
     pub(super) fn new(channel: Channel) -> Self {
-        Self { channel, exchange: Arc::from(""), mandatory: false, max_unconfirmed: usize::MAX }
+        Self {
+            channel,
+            exchange: Arc::from(""),
+            mandatory: false,
+            max_unconfirmed: usize::MAX,
+            when_lost: WhenLost::Resend,
+        }
     }
 
     /// The exchange to publish to, in place of the default exchange.
@@ -47,6 +55,30 @@ impl NewPublisher {
         self.max_unconfirmed = count.max(1);
         self
     }
+
+    /// What becomes of a message when the connection is lost before it was confirmed, and of one that is published while
+    /// there is no connection. [`WhenLost::Resend`] unless it is said: it is sent again, or held, until the connection is
+    /// back, and the publish resolves as if nothing had happened; the broker may have it twice then. Its
+    /// [`confirm_timeout`](crate::Config::confirm_timeout) begins when it is sent, so it is held for as long as the
+    /// connection is being brought back: see [`Recovery::max_elapsed`](crate::Recovery).
+    ///
+    /// ```no_run
+    /// # async fn example(channel: hopmq::Channel) -> Result<(), Box<dyn std::error::Error>> {
+    /// use hopmq::{PublishError, WhenLost};
+    ///
+    /// let publisher = channel.publisher().when_lost(WhenLost::Fail).await?;
+    /// match publisher.publish("ticks", "42").await {
+    ///     Err(PublishError::NotSent { .. }) => println!("there is no connection now"),
+    ///     Err(PublishError::Unconfirmed(_)) => println!("the broker may have it, or not"),
+    ///     other => other?,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn when_lost(mut self, when_lost: WhenLost) -> Self {
+        self.when_lost = when_lost;
+        self
+    }
 }
 
 impl IntoFuture for NewPublisher {
@@ -60,6 +92,7 @@ impl IntoFuture for NewPublisher {
             exchange: self.exchange,
             mandatory: self.mandatory,
             max_unconfirmed: self.max_unconfirmed,
+            when_lost: self.when_lost,
         })
     }
 }
@@ -74,6 +107,7 @@ pub struct Publisher {
     exchange: Arc<str>,
     mandatory: bool,
     max_unconfirmed: usize,
+    when_lost: WhenLost,
 }
 
 impl Publisher {
@@ -102,13 +136,10 @@ impl Publisher {
     ///
     /// [`PublishError`](super::PublishError) says whether it was not sent, refused, returned, or sent without a confirm.
     pub fn publish<'a>(&'a self, routing_key: &'a str, body: impl Into<Bytes>) -> Publish<'a> {
-        let message = Message::of_publisher(
-            &self.exchange,
-            routing_key,
-            self.mandatory,
-            self.max_unconfirmed,
-            body.into(),
-        );
+        let message = Message::persistent(&self.exchange, routing_key, body.into())
+            .mandatory(self.mandatory)
+            .max_unconfirmed(self.max_unconfirmed)
+            .when_lost(self.when_lost);
         Publish::new(&self.channel, message)
     }
 

@@ -7,8 +7,7 @@ use std::time::Duration;
 use hopmq_proto::Instant;
 use hopmq_proto::amqp::{Credentials, Secret, ShortStr};
 
-use super::connect::within;
-use super::events::{ConnectionEvent, closed};
+use super::events::ConnectionEvent;
 use super::provider::{ProvidedCredentials, Provider, ProviderError};
 use super::shared::Shared;
 use crate::io::{Clock, Runtime, Timer};
@@ -17,30 +16,33 @@ use crate::io::{Clock, Runtime, Timer};
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
-/// Keeps the secret of one connection fresh, until the connection ends or the credentials do not expire.
+/// Keeps the secret fresh that a connection has logged in with, until the credentials do not expire. It is dropped when the
+/// connection is lost or ends.
 pub(super) struct Renewal<R> {
     pub(super) runtime: R,
     pub(super) shared: Arc<Shared>,
     pub(super) provider: Provider,
     /// How long the provider may take.
     pub(super) timeout: Duration,
+    /// What it has given.
+    pub(super) provided: ProvidedCredentials,
+    /// When.
+    pub(super) at: Instant,
 }
 
 impl<R: Runtime> Renewal<R> {
-    /// Starts from credentials that were given at `at`.
-    pub(super) async fn run(self, provided: ProvidedCredentials, at: Instant) {
-        let mut over = pin!(closed(&self.shared));
-        let mut renew = pin!(self.renew_again_and_again(provided, at));
-        poll_fn(|cx| {
-            if over.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            renew.as_mut().poll(cx)
+    pub(super) async fn run(self) {
+        // It is polled behind the driver, which reads the handshake: nobody has to be woken.
+        poll_fn(|_| match self.shared.look(|state| state.engine.is_open()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         })
         .await;
+        self.renew_again_and_again().await;
     }
 
-    async fn renew_again_and_again(&self, mut provided: ProvidedCredentials, mut at: Instant) {
+    async fn renew_again_and_again(&self) {
+        let (mut provided, mut at) = (self.provided.clone(), self.at);
         while let Some(refresh_after) = provided.refresh_after() {
             let expires = provided.expires_in.map(|time| at + time);
             self.sleep_until(at + refresh_after).await;
@@ -94,4 +96,14 @@ impl<R: Runtime> Renewal<R> {
         let mut timer = self.runtime.timer();
         poll_fn(|cx| timer.poll_until(cx, deadline)).await;
     }
+}
+
+/// What `future` gives before `deadline`.
+async fn within<R: Runtime, F: Future>(runtime: &R, deadline: Instant, future: F) -> Option<F::Output> {
+    let (mut future, mut timer) = (pin!(future), runtime.timer());
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => timer.poll_until(cx, deadline).map(|()| None),
+    })
+    .await
 }

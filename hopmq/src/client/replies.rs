@@ -1,17 +1,21 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use hopmq_proto::Instant;
-use hopmq_proto::client::{Message, Token};
+use hopmq_proto::client::{CloseReason, Message, Token};
 
 use super::answers::Slot;
-use super::shared::{ConsumerEnd, DELIVERY_COST, State};
+use super::incoming::{ConsumerEnd, DELIVERY_COST};
+use super::rpc::RpcError;
+use super::shared::State;
 use super::waits::Ticket;
 
 /// What comes for one RPC client: each reply goes to the request with its correlation id, and one that nobody waits for
 /// is dropped.
 pub(super) struct Replies {
-    slots: BTreeMap<u64, Slot<Message>>,
+    /// A reply, or how the connection was lost before it came.
+    slots: BTreeMap<u64, Slot<Result<Message, Arc<CloseReason>>>>,
     /// How many slots there may be.
     max: usize,
 }
@@ -21,18 +25,33 @@ impl Replies {
     pub(super) fn fill(&mut self, reply: Message) -> Option<(usize, Option<Waker>)> {
         let id = correlation(&reply)?;
         let slot = self.slots.get_mut(&id).filter(|slot| !slot.is_ready())?;
-        let bytes = reply.size() + DELIVERY_COST;
-        Some((bytes, slot.fill(reply)))
+        let reply = Ok(reply);
+        Some((cost(&reply), slot.fill(reply)))
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
+    /// The replies to what was asked so far cannot come any more. Tells how many were waited for.
+    pub(super) fn fail_all(&mut self, reason: &Arc<CloseReason>, woken: &mut Vec<Waker>) -> usize {
+        let mut failed = 0;
+        for slot in self.slots.values_mut().filter(|slot| !slot.is_ready()) {
+            woken.extend(slot.fill(Err(reason.clone())));
+            failed += 1;
+        }
+        failed
+    }
+
     /// No more replies will come.
     pub(super) fn wake_all(&mut self, woken: &mut Vec<Waker>) {
         woken.extend(self.slots.values_mut().filter_map(Slot::take_waker));
     }
+}
+
+/// How many bytes a reply holds.
+fn cost(reply: &Result<Message, Arc<CloseReason>>) -> usize {
+    reply.as_ref().map_or(0, |reply| reply.size() + DELIVERY_COST)
 }
 
 /// The number of the request that this is a reply to. One that is malformed is nobody's.
@@ -65,24 +84,24 @@ impl State {
         cx: &Context<'_>,
         consumer: Token,
         id: u64,
-    ) -> Poll<Result<Message, ConsumerEnd>> {
+    ) -> Poll<Result<Message, RpcError>> {
         let Some(incoming) = self.consumers.get_mut(&consumer) else {
-            return Poll::Ready(Err(ConsumerEnd::Cancelled));
+            return Poll::Ready(Err(RpcError::Ended(ConsumerEnd::Cancelled)));
         };
         let Some(slot) = incoming.replies.as_mut().and_then(|replies| replies.slots.get_mut(&id)) else {
             return Poll::Pending; // taken already
         };
         match (slot.poll(cx, &mut self.stale), &incoming.end) {
             (Poll::Ready(reply), _) => {
-                let bytes = reply.size() + DELIVERY_COST;
+                let bytes = cost(&reply);
                 incoming.bytes -= bytes;
                 self.buffered -= bytes;
                 if let Some(replies) = &mut incoming.replies {
                     replies.slots.remove(&id);
                 }
-                Poll::Ready(Ok(reply))
+                Poll::Ready(reply.map_err(RpcError::Lost))
             }
-            (Poll::Pending, Some(end)) => Poll::Ready(Err(end.clone())),
+            (Poll::Pending, Some(end)) => Poll::Ready(Err(RpcError::Ended(end.clone()))),
             (Poll::Pending, None) => Poll::Pending,
         }
     }
@@ -91,7 +110,7 @@ impl State {
     pub(super) fn forget_response(&mut self, consumer: Token, id: u64) {
         match self.replies(consumer).and_then(|replies| replies.slots.remove(&id)) {
             Some(Slot::Ready(reply)) => {
-                let bytes = reply.size() + DELIVERY_COST;
+                let bytes = cost(&reply);
                 self.buffered -= bytes;
                 if let Some(incoming) = self.consumers.get_mut(&consumer) {
                     incoming.bytes -= bytes;

@@ -8,15 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use hopmq_proto::Instant;
 use hopmq_proto::amqp::{Properties, ShortStr, basic, confirm};
-use hopmq_proto::client::{CallError, Message};
+use hopmq_proto::client::{CallError, CloseReason, Message, WhenLost};
 use thiserror::Error as ThisError;
 
 use super::call::Call;
 use super::channel::Channel;
 use super::confirm::Confirm;
 use super::consumer::Consumer;
+use super::incoming::ConsumerEnd;
 use super::publish::{self, Publish};
-use super::shared::ConsumerEnd;
 use super::waits::Ticket;
 use super::{Error, PublishError};
 
@@ -77,9 +77,11 @@ impl IntoFuture for NewRpcClient {
 /// hands each reply to the call with its correlation id, so calls of many tasks go on side by side, and one that is not
 /// polled keeps no other waiting.
 ///
-/// Cloning it gives another handle to the same client, for another task. A channel can have one client only. When the
-/// channel or the connection ends, every call under way fails, and so does every later one: replies that were under
-/// way are lost with the channel.
+/// Cloning it gives another handle to the same client, for another task. A channel can have one client only.
+///
+/// When the connection is lost, the replies to what was asked before can no longer come: every call under way fails at
+/// once, with [`RpcError::Lost`]. Calls that are made from then on are sent once the connection is back. When the channel
+/// or the connection ends, every call fails, and so does every later one.
 ///
 /// ```no_run
 /// # async fn example(channel: hopmq::Channel) -> Result<(), Box<dyn std::error::Error>> {
@@ -180,11 +182,17 @@ impl<'a> RpcCall<'a> {
         self.properties.reply_to = Some(REPLY_TO);
         self.properties.correlation_id = Some(ShortStr::truncated(&request.id.to_string()));
         let message = publish::Message::new(self.exchange, self.queue, &self.properties, self.body);
+        let message = message.when_lost(WhenLost::Hold); // nobody waits for the reply any more
         let publish = Publish::new(&self.inner.channel, message).mandatory();
         let mut sending = pin!(publish.send());
-        let mut confirm = poll_fn(|cx| match sending.as_mut().poll(cx) {
-            Poll::Ready(sent) => Poll::Ready(sent.map(Some).map_err(RpcError::Request)),
-            Poll::Pending => request.poll_due(cx).map(Err),
+        let mut confirm = poll_fn(|cx| {
+            if let Poll::Ready(Err(lost @ RpcError::Lost(_))) = request.poll_reply(cx) {
+                return Poll::Ready(Err(lost)); // while it waited for room
+            }
+            match sending.as_mut().poll(cx) {
+                Poll::Ready(sent) => Poll::Ready(sent.map(Some).map_err(RpcError::Request)),
+                Poll::Pending => request.poll_due(cx).map(Err),
+            }
         })
         .await?;
         poll_fn(|cx| request.poll(cx, &mut confirm)).await
@@ -225,10 +233,8 @@ impl<'a> Pending<'a> {
         cx: &mut Context<'_>,
         confirm: &mut Option<Confirm>,
     ) -> Poll<Result<Message, RpcError>> {
-        let shared = self.inner.channel.inner.shared();
-        let reply = shared.take(|state| state.poll_response(cx, self.inner.consumer.token(), self.id));
-        if let Poll::Ready(reply) = reply {
-            return Poll::Ready(reply.map_err(RpcError::Ended));
+        if let Poll::Ready(reply) = self.poll_reply(cx) {
+            return Poll::Ready(reply);
         }
         if let Some(confirmed) = confirm
             && let Poll::Ready(outcome) = Pin::new(confirmed).poll(cx)
@@ -241,6 +247,11 @@ impl<'a> Pending<'a> {
             }
         }
         self.poll_due(cx).map(Err)
+    }
+
+    fn poll_reply(&self, cx: &Context<'_>) -> Poll<Result<Message, RpcError>> {
+        let shared = self.inner.channel.inner.shared();
+        shared.take(|state| state.poll_response(cx, self.inner.consumer.token(), self.id))
     }
 
     fn poll_due(&mut self, cx: &Context<'_>) -> Poll<RpcError> {
@@ -282,6 +293,10 @@ pub enum RpcError {
     /// No reply came in time. The request may have been served, or may still be.
     #[error("no reply came in time")]
     TimedOut,
+    /// The connection was lost before the reply came. The request may have been served, or may not have been sent. The
+    /// client goes on once the connection is back.
+    #[error("the reply cannot come any more: {0}")]
+    Lost(Arc<CloseReason>),
     /// The channel or connection has ended. The request may have been served.
     #[error("no reply can come any more: {0}")]
     Ended(ConsumerEnd),

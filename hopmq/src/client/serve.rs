@@ -7,8 +7,8 @@ use hopmq_proto::client::Message;
 use super::Error;
 use super::channel::Channel;
 use super::handle::{OnError, Received};
+use super::incoming::ConsumerEnd;
 use super::publisher::Publisher;
-use super::shared::ConsumerEnd;
 
 /// How many requests are worked on at once unless it is said.
 const CONCURRENCY: u16 = 16;

@@ -1,27 +1,27 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hopmq_proto::amqp::{FieldTable, ShortStr};
 use hopmq_proto::client::{
-    CallError, ChannelId, CloseReason, Config, Confirmation, Connection as Engine, Delivery, Event, Reply,
-    ServerInfo, Token,
+    CallError, ChannelId, CloseReason, Config, Confirmation, Event, Reply, ServerInfo, Session, Token,
 };
-use hopmq_proto::{Engine as _, Instant, Outbox, Want};
+use hopmq_proto::{Engine as _, Instant};
 
+use super::Endpoint;
 use super::answers::{Answers, Slot};
+use super::attempts::Attempts;
 use super::events::{ConnectionEvent, EventLog};
+use super::incoming::{ConsumerEnd, Incoming};
 use super::journal::{Journal, Scope, Telling};
 use super::meter::{Counts, Meter};
-use super::replies::Replies;
 use super::waits::{Ticket, Waits};
-use crate::driver::{Host, Input, Pass, run_engine};
 use crate::io::Clock;
 
-/// What a delivery costs on top of its bytes, so that empty messages count too.
-pub(super) const DELIVERY_COST: usize = 128;
 /// How many times `max_event_bytes` may be buffered while somebody waits for the server: the answer may be behind the
 /// deliveries, and who waits for it may be the consumer that should take them.
 const AWAITED_FACTOR: usize = 16;
@@ -32,12 +32,13 @@ const AWAITED_FACTOR: usize = 16;
 pub(crate) struct Shared {
     state: Mutex<State>,
     clock: Box<dyn Clock>,
-    meter: Meter,
-    scope: Scope,
+    losses: Arc<AtomicU64>,
+    pub(super) meter: Meter,
+    pub(super) scope: Scope,
 }
 
 /// The locked state. What is stale in it is dropped after the lock is released: fields are dropped in their order.
-struct Locked<'a> {
+pub(super) struct Locked<'a> {
     state: MutexGuard<'a, State>,
     /// A subscriber may use the connection.
     telling: Telling<'a>,
@@ -69,69 +70,58 @@ impl DerefMut for Locked<'_> {
 }
 
 pub(crate) struct State {
-    pub(crate) engine: Engine,
+    pub(crate) engine: Session,
     /// Wakes the driver; taken by whoever wakes it first.
-    driver: Option<Waker>,
+    pub(super) driver: Option<Waker>,
     /// Wakers that are not needed any more. Dropping one may drop a task with handles in it, which take the lock.
     pub(crate) stale: Vec<Waker>,
-    opening: Slot<Result<Box<ServerInfo>, Arc<CloseReason>>>,
+    opening: Slot<Result<(), Arc<CloseReason>>>,
+    pub(super) attempts: Attempts,
+    /// The server of the latest handshake.
+    pub(super) server: Arc<ServerInfo>,
     calls: Answers<Result<Reply, CallError>>,
     confirms: Answers<Result<Confirmation, CallError>>,
     pub(super) consumers: BTreeMap<Token, Incoming>,
     /// How many replies RPC clients wait for.
     pub(super) responses_owed: usize,
     /// Publishers that were refused and wait for room.
-    room: Waits,
+    pub(super) room: Waits,
     /// RPC clients that wait for a reply.
     pub(super) deadlines: Waits,
     publish_timeout: Duration,
     pub(super) call_timeout: Duration,
     /// Bytes of deliveries that no consumer has taken yet.
     pub(super) buffered: usize,
-    max_buffered: usize,
+    pub(super) max_buffered: usize,
     /// What happened to the connection as a whole.
     pub(crate) log: EventLog,
     pub(super) counts: Counts,
     pub(super) journal: Journal,
-}
-
-/// What has come for one consumer.
-pub(crate) struct Incoming {
-    channel: ChannelId,
-    deliveries: VecDeque<Delivery>,
-    pub(super) bytes: usize,
-    waker: Option<Waker>,
-    pub(super) end: Option<ConsumerEnd>,
-    /// When it is an RPC client's: deliveries are handed out by correlation id.
-    pub(super) replies: Option<Replies>,
-}
-
-/// Why a consumer gets no more deliveries.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConsumerEnd {
-    /// The server has ended it, most often because its queue is gone; or [`Channel::cancel_consumer`] has. The
-    /// channel lives on.
-    ///
-    /// [`Channel::cancel_consumer`]: super::Channel::cancel_consumer
-    #[error("the consumer was cancelled")]
-    Cancelled,
-    /// Its channel or connection has ended. Where the server did it, the reason has its code and its text: 406
-    /// when a delivery was not settled in time, for example.
-    #[error(transparent)]
-    Closed(Arc<CloseReason>),
+    /// How often the connection was lost. It changes under the lock, and is read without.
+    losses: Arc<AtomicU64>,
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, scope: Scope, clock: impl Clock) -> Arc<Self> {
-        let meter = Meter::new(&config);
+    /// `connect` makes the session, at the time that it is given.
+    pub(crate) fn new(
+        config: Config,
+        endpoints: Vec<Endpoint>,
+        scope: Scope,
+        clock: impl Clock,
+        connect: impl FnOnce(Config, Instant) -> Session,
+    ) -> Arc<Self> {
         let (publish_timeout, call_timeout) = (config.publish_timeout, config.call_timeout);
+        let losses = Arc::new(AtomicU64::new(0));
+        let meter = Meter::new(&config);
+        let nobody = ServerInfo { properties: FieldTable::new(), channel_max: 0, frame_max: 0, heartbeat: 0 };
         let state = State {
             max_buffered: config.max_event_bytes,
-            engine: Engine::new(config, clock.now()),
+            engine: connect(config, clock.now()),
             driver: None,
             stale: Vec::new(),
             opening: Slot::Empty,
+            attempts: Attempts::new(endpoints),
+            server: Arc::new(nobody),
             calls: Answers::new(),
             confirms: Answers::new(),
             consumers: BTreeMap::new(),
@@ -144,11 +134,21 @@ impl Shared {
             log: EventLog::default(),
             counts: Counts::default(),
             journal: Journal::default(),
+            losses: losses.clone(),
         };
-        Arc::new(Self { state: Mutex::new(state), clock: Box::new(clock), meter, scope })
+        Arc::new(Self { state: Mutex::new(state), clock: Box::new(clock), losses, meter, scope })
     }
 
-    fn lock(&self) -> Locked<'_> {
+    /// How often the connection was lost. What came before the latest loss can no longer be settled.
+    pub(super) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    pub(super) fn lock(&self) -> Locked<'_> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         Locked { state, telling: self.scope.telling(), stale: Vec::new(), unwritten: Vec::new() }
     }
@@ -165,16 +165,6 @@ impl Shared {
             driver.wake();
         }
         result
-    }
-
-    /// Moves what has come for a consumer into `taken`, and wakes the driver when that makes room.
-    pub(crate) fn take_deliveries(
-        &self,
-        cx: &Context<'_>,
-        consumer: Token,
-        taken: &mut VecDeque<Delivery>,
-    ) -> Poll<()> {
-        self.take(|state| state.poll_deliveries(cx, consumer, taken))
     }
 
     /// Takes something that has come, and wakes the driver when that makes room.
@@ -200,10 +190,7 @@ impl Shared {
     /// Tells whoever listens.
     pub(crate) fn announce(&self, event: ConnectionEvent) {
         let mut woken = Vec::new();
-        self.look(|state| {
-            state.journal.on_announced(&event);
-            state.log.push(event, &mut woken);
-        });
+        self.look(|state| state.tell(event, &mut woken));
         woken.into_iter().for_each(Waker::wake);
     }
 
@@ -214,10 +201,7 @@ impl Shared {
 }
 
 impl State {
-    pub(crate) fn poll_opened(
-        &mut self,
-        cx: &Context<'_>,
-    ) -> Poll<Result<Box<ServerInfo>, Arc<CloseReason>>> {
+    pub(crate) fn poll_opened(&mut self, cx: &Context<'_>) -> Poll<Result<(), Arc<CloseReason>>> {
         self.opening.poll(cx, &mut self.stale)
     }
 
@@ -229,8 +213,9 @@ impl State {
         self.buffered > self.max_buffered.saturating_mul(factor)
     }
 
-    fn update_pause(&mut self, now: Instant) {
-        self.engine.set_paused(self.is_paused(), now);
+    pub(super) fn update_pause(&mut self, now: Instant) {
+        let paused = self.is_paused();
+        self.engine.set_paused(paused, now);
     }
 
     // Calls.
@@ -296,56 +281,9 @@ impl State {
         self.stale.extend(self.room.leave(ticket));
     }
 
-    // Consumers.
-
-    /// Moves what has come for a consumer into `taken`, which is empty.
-    fn poll_deliveries(
-        &mut self,
-        cx: &Context<'_>,
-        consumer: Token,
-        taken: &mut VecDeque<Delivery>,
-    ) -> Poll<()> {
-        let Some(incoming) = self.consumers.get_mut(&consumer) else { return Poll::Ready(()) };
-        if incoming.deliveries.is_empty() {
-            if incoming.end.is_some() {
-                return Poll::Ready(());
-            }
-            self.stale.extend(incoming.waker.replace(cx.waker().clone()));
-            return Poll::Pending;
-        }
-        std::mem::swap(&mut incoming.deliveries, taken);
-        self.buffered -= std::mem::take(&mut incoming.bytes);
-        Poll::Ready(())
-    }
-
-    /// Why the consumer has ended, if it has.
-    pub(crate) fn consumer_end(&self, consumer: Token) -> Option<ConsumerEnd> {
-        self.consumers.get(&consumer)?.end.clone()
-    }
-
-    /// How many messages, and bytes of them, have come for a consumer.
-    pub(crate) fn consumer_buffered(&self, consumer: Token) -> (usize, usize) {
-        self.consumers.get(&consumer).map_or((0, 0), |incoming| {
-            let messages = incoming.deliveries.len();
-            (messages, incoming.bytes - messages * DELIVERY_COST)
-        })
-    }
-
-    /// The consumer has no owner any more: what has come for it goes back into the queue.
-    pub(crate) fn drop_consumer(&mut self, consumer: Token, now: Instant) {
-        let Some(incoming) = self.consumers.remove(&consumer) else { return };
-        self.buffered -= incoming.bytes;
-        self.stale.extend(incoming.waker);
-        debug_assert!(incoming.replies.is_none_or(|replies| replies.is_empty()), "a call keeps its client");
-        for delivery in incoming.deliveries {
-            self.engine.requeue(delivery, now);
-        }
-        self.update_pause(now);
-    }
-
     // Events.
 
-    fn on_event(&mut self, event: Event, woken: &mut Vec<Waker>, now: Instant) {
+    pub(super) fn on_event(&mut self, event: Event, woken: &mut Vec<Waker>, now: Instant) {
         self.counts.on_event(&event);
         self.journal.on_event(&event);
         self.hand_out(event, woken, now);
@@ -360,7 +298,30 @@ impl State {
             }
             Event::Reply { token, result } => self.on_reply(token, result, woken, now),
             Event::Writable => self.room.wake_all(woken),
-            Event::Opened(info) => woken.extend(self.opening.fill(Ok(info))),
+            Event::Opened(info) => {
+                self.server = Arc::from(info);
+                self.attempts.on_opened();
+                woken.extend(self.opening.fill(Ok(())));
+            }
+            Event::Lost { reason } => self.on_lost(reason, woken),
+            Event::AttemptFailed { endpoint, reason, retry_at } => {
+                self.attempts.on_failed(endpoint, &reason);
+                if let Some(endpoint) = self.attempts.endpoint(endpoint).cloned() {
+                    let retry_in = retry_at.map(|at| at - now);
+                    self.tell(ConnectionEvent::AttemptFailed { endpoint, reason, retry_in }, woken);
+                }
+            }
+            Event::QueueRenamed { old, new } => {
+                let name = |name: ShortStr| name.to_string_lossy().into_owned();
+                self.tell(ConnectionEvent::QueueRenamed { old: name(old), new: name(new) }, woken);
+            }
+            Event::Degraded { entity, reason } => {
+                let entity = Arc::from(entity);
+                self.tell(ConnectionEvent::Degraded { entity, reason }, woken);
+            }
+            Event::Recovered { took, outcomes } => {
+                self.tell(ConnectionEvent::Recovered { took, outcomes: outcomes.into() }, woken);
+            }
             Event::ConsumerCancelled { consumer } => {
                 if let Some(incoming) = self.consumers.get_mut(&consumer) {
                     self.journal.on_cancelled(incoming.channel);
@@ -388,25 +349,17 @@ impl State {
         }
     }
 
-    fn on_delivery(&mut self, consumer: Token, delivery: Delivery, woken: &mut Vec<Waker>, now: Instant) {
-        let Some(incoming) = self.consumers.get_mut(&consumer) else {
-            self.engine.requeue(delivery, now);
-            return;
-        };
-        if let Some(replies) = &mut incoming.replies {
-            if let Some((bytes, waker)) = replies.fill(delivery.message) {
-                incoming.bytes += bytes;
-                self.buffered += bytes;
-                self.responses_owed -= 1;
-                woken.extend(waker);
-            }
-            return;
-        }
-        let bytes = delivery.message.size() + DELIVERY_COST;
-        incoming.bytes += bytes;
-        incoming.deliveries.push_back(delivery);
-        woken.extend(incoming.waker.take());
-        self.buffered += bytes;
+    /// What came before can no longer be settled, and what was asked is not answered any more.
+    fn on_lost(&mut self, reason: Arc<CloseReason>, woken: &mut Vec<Waker>) {
+        self.losses.fetch_add(1, Ordering::AcqRel);
+        self.forget_unsettled(&reason, woken);
+        self.room.wake_all(woken); // to be told, if they do not want to wait
+        self.tell(ConnectionEvent::Lost { reason }, woken);
+    }
+
+    fn tell(&mut self, event: ConnectionEvent, woken: &mut Vec<Waker>) {
+        self.journal.on_announced(&event);
+        self.log.push(event, woken);
     }
 
     fn on_reply(
@@ -426,90 +379,5 @@ impl State {
             Err(Ok(reply)) => self.engine.give_back(reply, now),
             Err(Err(_)) => {}
         }
-    }
-}
-
-impl Incoming {
-    fn new(channel: ChannelId) -> Self {
-        Self { channel, deliveries: VecDeque::new(), bytes: 0, waker: None, end: None, replies: None }
-    }
-
-    fn finish(&mut self, end: ConsumerEnd, woken: &mut Vec<Waker>) {
-        self.end.get_or_insert(end);
-        woken.extend(self.waker.take());
-        if let Some(replies) = &mut self.replies {
-            replies.wake_all(woken);
-        }
-    }
-}
-
-/// The driver's end of [`Shared`].
-pub(crate) struct ClientHost {
-    shared: Arc<Shared>,
-    /// Woken after the lock is released; kept for its capacity.
-    woken: Vec<Waker>,
-}
-
-impl ClientHost {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, woken: Vec::new() }
-    }
-
-    fn wake_all(&mut self) {
-        self.woken.drain(..).for_each(Waker::wake);
-    }
-}
-
-impl Host for ClientHost {
-    fn pass(&mut self, waker: &Waker, input: Input<'_>, wire: &mut Outbox, now: Instant) -> Pass {
-        let mut guard = self.shared.lock();
-        let state = &mut *guard;
-        match input {
-            Input::Bytes(input) => {
-                let len = input.len();
-                state.engine.handle_input(input, now);
-                state.counts.on_input(len - input.len());
-            }
-            Input::Eof => state.engine.handle_eof(now),
-            Input::Failed(error) => state.engine.handle_transport_error(error.to_string(), now),
-        }
-        let unwritten = wire.len();
-        let mut pass = run_engine(
-            state,
-            |state| &mut state.engine,
-            wire,
-            now,
-            |state, event| state.on_event(event, &mut self.woken, now),
-        );
-        let waiting = wire.len() + state.engine.outbox().len();
-        state.counts.on_output(wire.len() - unwritten, waiting);
-        state.room.wake_due(now, &mut self.woken);
-        state.deadlines.wake_due(now, &mut self.woken);
-        if pass.want != Want::Shutdown {
-            let waiting = state.room.next_due().into_iter().chain(state.deadlines.next_due());
-            pass.deadline = pass.deadline.into_iter().chain(waiting).min();
-        }
-        state.stale.extend(state.driver.replace(waker.clone()));
-        let counts = state.counts.take();
-        drop(guard);
-        self.shared.meter.flush(&counts);
-        self.wake_all();
-        pass
-    }
-
-    fn ended(&mut self, now: Instant) {
-        let mut guard = self.shared.lock();
-        let state = &mut *guard;
-        state.engine.handle_transport_error("its task was dropped".to_owned(), now);
-        while let Some(event) = state.engine.poll_event() {
-            state.on_event(event, &mut self.woken, now);
-        }
-        let driver = state.driver.take(); // or it would hold on to a task that is no more
-        state.counts.on_output(0, 0);
-        let counts = state.counts.take();
-        drop(guard);
-        drop(driver);
-        self.shared.meter.flush(&counts);
-        self.wake_all();
     }
 }

@@ -7,7 +7,7 @@ use fluent_uri::Uri;
 use fluent_uri::pct_enc::encoder::{Path, Query, RegName, Userinfo};
 use fluent_uri::pct_enc::{EStr, Encoder};
 use hopmq_proto::amqp::{Credentials, Mechanism, ShortStr};
-use hopmq_proto::client::Heartbeat;
+use hopmq_proto::client::{Heartbeat, RecoveryMode};
 use thiserror::Error;
 
 use super::ConnectOptions;
@@ -230,8 +230,32 @@ impl<'a> Parameters<'a> {
                 let mechanism = Mechanism::from_name(value.to_ascii_uppercase().as_bytes());
                 config.mechanisms.push(mechanism.ok_or("is none of plain, amqplain and external")?);
             }
+            name if name.starts_with("recovery") => return self.set_recovery(name, value),
             "password" => return Err("is not supported: decrypt the key file first"),
             _ => return self.set_tls(name, value),
+        }
+        Ok(())
+    }
+
+    fn set_recovery(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        let recovery = &mut self.options.recovery;
+        let millis = || {
+            let millis = value.parse().ok().filter(|millis| *millis > 0);
+            millis.map(Duration::from_millis).ok_or("is not a positive number of milliseconds")
+        };
+        match name {
+            "recovery" => {
+                recovery.mode = match value {
+                    "off" => RecoveryMode::Off,
+                    "on" => RecoveryMode::AfterFirstSuccess,
+                    "always" => RecoveryMode::Always,
+                    _ => return Err("is none of off, on and always"),
+                };
+            }
+            "recovery_backoff" => recovery.backoff.initial = millis()?,
+            "recovery_backoff_max" => recovery.backoff.max = millis()?,
+            "recovery_timeout" => recovery.max_elapsed = Some(millis()?),
+            _ => return Err("is not known"),
         }
         Ok(())
     }

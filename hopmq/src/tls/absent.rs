@@ -4,6 +4,9 @@ use super::{TlsError, TlsOptions};
 #[derive(Debug)]
 pub(crate) enum TlsClient {}
 
+/// A transport with TLS in it.
+pub(crate) type Secured<T> = T;
+
 impl TlsOptions {
     /// Says that it is not there.
     pub(crate) fn client(&self, _host: &str) -> Result<TlsClient, TlsError> {

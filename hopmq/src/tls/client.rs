@@ -13,6 +13,9 @@ use rustls::{
 use super::{Pem, ServerName, TlsError, TlsOptions, TlsStream};
 use crate::io::Transport;
 
+/// A transport with TLS in it.
+pub(crate) type Secured<T> = TlsStream<T>;
+
 /// TLS with one server.
 #[derive(Debug)]
 pub(crate) struct TlsClient {

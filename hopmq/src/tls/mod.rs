@@ -11,6 +11,10 @@ mod server;
 #[cfg(feature = "tls")]
 mod stream;
 
+#[cfg(not(feature = "tls"))]
+pub(crate) use absent::Secured;
+#[cfg(feature = "tls")]
+pub(crate) use client::Secured;
 pub use error::TlsError;
 pub use options::{Pem, ServerName, TlsOptions};
 #[cfg(feature = "tls")]

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod expect;
+mod line;
 mod raw;
 mod run;
 mod server;
@@ -16,6 +17,7 @@ pub use expect::{
     Fate, after_polls, closes_channel, closes_connection, drain, drop_after, drop_when_answered, eventually,
     fate, publish_each, ready, routed,
 };
+pub use line::{Leg, Line, NOWHERE};
 pub use raw::{Frame, Raw};
 pub use run::{current_thread, multi_thread, run};
 pub use server::{Server, Version, rabbitmq_uri, rabbitmq4_uri};
@@ -45,6 +47,7 @@ pub mod publish;
 pub mod qos;
 pub mod queues;
 pub mod quorum;
+pub mod recovery;
 pub mod reply_to;
 pub mod returns;
 pub mod routing;
@@ -102,6 +105,9 @@ macro_rules! with_scenarios {
             delete_missing, delete_unbinds, delete_with_unacked, exclusive, exclusive_goes_with_its_connection,
             inequivalent, inequivalent_arguments, last_declared, last_declared_in_one_go, names, passive_missing, purge,
             reserved_names, server_named, trap_31_line_ends_are_stripped;
+        recovery: publishes_outlive_a_cut, a_consumer_resumes, a_server_named_queue_is_renamed, events_and_states, close_wins,
+            dropping_every_handle_ends_it, gives_up_with_the_first_cause, off, a_server_that_is_down_at_first,
+            one_of_two_endpoints, policies, calls_that_are_held_have_their_deadline, rpc;
         reply_to: trap_38_round_trip, trap_38_addresses_differ, trap_38_needs_no_ack, trap_38_one_of_a_channel,
             trap_38_arguments_mean_nothing,
             trap_38_publish_needs_the_consumer, trap_38_passive_declare, trap_38_a_mandatory_reply_comes_back;

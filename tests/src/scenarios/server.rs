@@ -10,11 +10,12 @@ use hopmq_tokio::io::{Listener, Peer};
 use hopmq_tokio::memory::{Pipe, pipe};
 use hopmq_tokio::{
     Broker, BrokerConfig, Channel, CloseReason, Config, ConnectError, ConnectOptions, Connection, FieldValue,
-    Stream, connect_with,
+    Recovery, Stream, connect_with,
 };
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::line::{End, Line};
 use super::{Raw, eventually};
 
 /// The RabbitMQ that `HOPMQ_RABBITMQ` names: the one of Debian 12, 3.10.
@@ -95,6 +96,7 @@ impl Server {
         }
     }
 
+    /// A connection that ends with its transport.
     pub async fn connect(&self) -> Connection {
         self.try_connect(self.config()).await.unwrap()
     }
@@ -104,7 +106,7 @@ impl Server {
             (Place::Tcp(options), _) => {
                 let mut options = (**options).clone();
                 options.config = config;
-                connect_with(options).await.map_err(|error| match error {
+                connect_with(options.recovery(Recovery::off())).await.map_err(|error| match error {
                     ConnectError::Refused { reason, .. } => reason,
                     error => panic!("{error}"),
                 })
@@ -119,7 +121,8 @@ impl Server {
     /// Asks the server who it is.
     pub async fn version(&self) -> Version {
         let connection = self.connect().await;
-        let properties = &connection.server().properties;
+        let server = connection.server();
+        let properties = &server.properties;
         let says = |name| properties.get(name).and_then(FieldValue::as_str).unwrap();
         match (says("product"), says("version").split('.').next()) {
             ("HopMQ", _) => Version::Embedded,
@@ -132,6 +135,14 @@ impl Server {
     /// A channel on a connection of its own.
     pub async fn channel(&self) -> Channel {
         self.connect().await.open_channel().await.unwrap()
+    }
+
+    /// A way in that can be cut.
+    pub fn line(&self) -> Line {
+        Line::new(match &self.place {
+            Place::Tcp(options) => End::Tcp(options.endpoints().swap_remove(0)),
+            Place::Memory(door) => End::Memory(door.clone()),
+        })
     }
 
     /// A connection whose every frame the scenario writes and reads itself, before its first byte.

@@ -155,7 +155,7 @@ impl Lifecycle for Phase {
             ("Down", "abort", "Closed"),
             ("Down", "given up", "Closed"),
             ("Handshake", "open-ok", "Open"),
-            ("Handshake", TIMEOUT, "Parting"),
+            ("Handshake", TIMEOUT, "Down"),
             ("Handshake", "over", "Parting"),
             ("Handshake", "lost", "Down"),
             ("Handshake", TIMEOUT, "Ending"),
@@ -175,7 +175,7 @@ impl Lifecycle for Phase {
             ("Parting", TIMEOUT, "Down"),
             ("Parting", "close", "Ending"),
             ("Parting", "abort", "Closed"),
-            ("Parting", "given up", "Closed"),
+            ("Parting", "given up", "Ending"),
             ("Closing", "close-ok", "Ending"),
             ("Closing", "over", "Ending"),
             ("Closing", TIMEOUT, "Closed"),
@@ -262,7 +262,8 @@ impl Lifecycle for Phase {
                     Change::Abort => reset(state.end(CloseReason::Aborted, parts, now)),
                     Change::GivenUp(reason) => {
                         parts.end(&reason, now);
-                        reset(Self::Closed(reason))
+                        let is_parting = matches!(state, Self::Parting);
+                        reset(if is_parting { Self::Ending(reason) } else { Self::Closed(reason) })
                     }
                     change => Outcome::Unexpected(change),
                 }
@@ -285,7 +286,11 @@ impl Lifecycle for Phase {
             Self::Handshake(handshake) => {
                 let reason = handshake.timeout();
                 parts.core.outbox.clear();
-                Ok(self.part(reason, parts, now))
+                // A server that says nothing is not waited for.
+                Ok(match self.end(reason, parts, now) {
+                    Self::Closed(reason) => Self::Ending(reason),
+                    down => down,
+                })
             }
             Self::Parting => Ok(Self::Down),
             Self::Closing { token } => {

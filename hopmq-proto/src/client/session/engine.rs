@@ -12,7 +12,7 @@ use super::{
 };
 use crate::amqp::{Credentials, Method, ReplyCode};
 use crate::client::connection::{News, Private};
-use crate::client::{ChannelId, CloseReason, CommandError, Config, Connection, Event};
+use crate::client::{ChannelId, CloseReason, CommandError, Config, Connection, Event, Lost};
 use crate::{Engine, Instant, Outbox, Want};
 
 /// A connection that comes back: it dials, and after a loss dials again and brings back what was there.
@@ -149,6 +149,17 @@ impl Session {
     pub fn handle_transport_error(&mut self, why: String, now: Instant) {
         self.connection.handle_transport_error(why, now);
         self.look(now);
+    }
+
+    /// Nobody will open a transport any more: the session ends, with the first cause that there was, or else with the reason
+    /// that `why` gives.
+    pub fn handle_abandoned(&mut self, why: String, now: Instant) {
+        self.handle_transport_error(why.clone(), now);
+        if !self.has_ended() {
+            self.connection.forget_transport(now);
+            self.give_up(Arc::new(CloseReason::Lost(Lost::Transport(why))), now);
+            self.life = Life::Ended;
+        }
     }
 
     /// Who logs in from the next handshake on.

@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 use hopmq_proto::amqp::Publish;
 use hopmq_proto::client::{ChannelId, Config, Event, Token};
 
-use crate::client::{ConnectError, ConnectionEvent, Endpoint};
+use crate::client::{ConnectionEvent, Endpoint};
 
 #[derive(Debug, Default)]
 pub(crate) struct Journal(());
@@ -41,8 +41,6 @@ impl Scope {
     }
 
     pub(crate) const fn connecting(&self, _endpoint: &Endpoint) {}
-
-    pub(crate) const fn attempt_failed(&self, _endpoint: &Endpoint, _error: &ConnectError) {}
 
     pub(crate) const fn telling(&self) -> Telling<'_> {
         Telling(PhantomData)

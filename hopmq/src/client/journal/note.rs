@@ -88,6 +88,15 @@ fn happened(span: &Span, event: &ConnectionEvent) {
         ConnectionEvent::RefreshFailed { error } => {
             warn!(parent: span, cause = error, "secret not renewed");
         }
+        ConnectionEvent::Lost { reason: cause } => warn!(parent: span, %cause, "connection lost"),
+        ConnectionEvent::AttemptFailed { endpoint, reason: cause, .. } => {
+            warn!(parent: span, %endpoint, %cause, "connect attempt failed");
+        }
+        ConnectionEvent::QueueRenamed { old, new } => info!(parent: span, old, new, "queue renamed"),
+        ConnectionEvent::Degraded { entity, reason: cause } => {
+            warn!(parent: span, %entity, %cause, "not brought back");
+        }
+        ConnectionEvent::Recovered { took, .. } => info!(parent: span, ?took, "connection recovered"),
         ConnectionEvent::Closed(cause) if is_own(cause) => info!(parent: span, %cause, "connection closed"),
         ConnectionEvent::Closed(cause) => warn!(parent: span, %cause, "connection ended"),
     }

@@ -1,10 +1,10 @@
 use hopmq_proto::amqp::Publish;
 use hopmq_proto::client::{CallError, ChannelId, Config, Confirmation, Delivery, Event, Reply, Token};
 use tracing::level_filters::LevelFilter;
-use tracing::{Span, error_span, info, warn};
+use tracing::{Span, error_span, info};
 
 use super::note::{Note, Refused};
-use crate::client::{ConnectError, ConnectionEvent, Endpoint};
+use crate::client::{ConnectionEvent, Endpoint};
 
 /// What is to be told of one connection, in the order in which it happened.
 #[derive(Debug, Default)]
@@ -153,10 +153,6 @@ impl Scope {
 
     pub(crate) fn connecting(&self, endpoint: &Endpoint) {
         info!(parent: &self.0, %endpoint, "connecting");
-    }
-
-    pub(crate) fn attempt_failed(&self, endpoint: &Endpoint, error: &ConnectError) {
-        warn!(parent: &self.0, %endpoint, cause = %error, "connect attempt failed");
     }
 
     /// What is to be told when the lock is released.
