@@ -12,12 +12,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hopmq_proto::amqp::{Method, basic, confirm};
-use hopmq_tests::scenarios::{Raw, current_thread};
+use hopmq_tests::scenarios::{Raw, Server, current_thread};
 use hopmq_tokio::memory::pipe;
 use hopmq_tokio::{
-    Broker, Config, ConnectOptions, Connection, Properties, PublishError, ShortStr, Tokio, connect_with,
+    Backoff, Broker, Config, Confirms, ConnectOptions, Connection, ConnectionState, Properties, PublishError,
+    Recovery, ShortStr, Tokio, connect_with,
 };
 use metrics::atomics::AtomicU64;
 use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
@@ -219,6 +221,48 @@ fn every_fate_of_a_message() {
     });
     assert_eq!(recorder.fates("fates"), [6, 2, 1, 0, 3, 0]);
     assert_eq!(recorder.level("fates", "outbox_bytes"), 0.0, "nothing waits any more");
+}
+
+/// What is published while the connection is away is kept, and counted as that.
+#[test]
+fn a_connection_that_comes_back() {
+    let recorder = recorded(async |recorder| {
+        let server = Server::memory().await;
+        let line = server.line();
+        let backoff = Backoff { initial: Duration::from_millis(1), ..Backoff::default() };
+        let recovery = Recovery { backoff, ..Recovery::default() };
+        let options = ConnectOptions::new().recovery(recovery).connection_name("back");
+        let connection = line.connect(options).await.unwrap();
+        let channel = connection.open_channel().await.unwrap();
+        channel.declare_queue("kept").durable().await.unwrap();
+        let publisher = channel.publisher().await.unwrap();
+        let is_connected = |state: &ConnectionState| *state == ConnectionState::Connected;
+        assert_eq!(recorder.counted("back", "reconnects"), 0);
+
+        line.set_down(true);
+        line.cut();
+        connection.state_where(|state| !is_connected(state)).await;
+        let mut confirms = Confirms::new();
+        for _ in 0..10 {
+            confirms.push(publisher.publish("kept", vec![0; 1000]).send().await.unwrap());
+        }
+        while recorder.level("back", "unconfirmed") < 10.0 {
+            tokio::task::yield_now().await;
+        }
+        let kept = recorder.level("back", "unconfirmed_bytes");
+        assert!((10_000.0..20_000.0).contains(&kept), "{kept}");
+        line.set_down(false);
+        confirms.wait().await.unwrap();
+        connection.state_where(is_connected).await;
+        assert_eq!(recorder.fates("back"), [10, 10, 0, 0, 0, 0]);
+        assert_eq!(recorder.level("back", "unconfirmed_bytes"), 0.0);
+        connection.close().await.unwrap();
+    });
+    assert_eq!(recorder.counted("back", "reconnects"), 1);
+    let histograms = recorder.histograms.into_inner().unwrap();
+    let times = &histograms[&("hopmq_recovery_seconds".to_owned(), "back".to_owned())];
+    let times = times.0.lock().unwrap();
+    assert!(matches!(times[..], [took] if took > 0.0 && took < 60.0), "{times:?}");
 }
 
 /// Name, kind, unit and meaning.

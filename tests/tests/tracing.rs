@@ -11,11 +11,11 @@ use std::time::Duration;
 use hopmq_proto::amqp::{Method, basic, confirm, connection};
 use hopmq_tests::closed_port::ClosedPort;
 use hopmq_tests::door::door;
-use hopmq_tests::scenarios::{Raw, current_thread};
+use hopmq_tests::scenarios::{Raw, Server, current_thread};
 use hopmq_tokio::memory::pipe;
 use hopmq_tokio::{
-    Broker, BrokerConfig, Channel, Config, ConnectOptions, Connection, ConnectionEvent, Credentials,
-    Properties, ProvidedCredentials, ProviderError, ShortStr, Tokio, connect_with,
+    Backoff, Broker, BrokerConfig, Channel, Config, ConnectOptions, Connection, ConnectionEvent, Credentials,
+    Properties, ProvidedCredentials, ProviderError, Recovery, ShortStr, Tokio, connect_with,
 };
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -203,6 +203,42 @@ fn blocked_and_lost() {
             assert_eq!(told.field("cause"), "the connection was lost: the server closed the stream");
             assert_eq!(told.span.0["name"], "lost", "spans are there at any level");
         }
+    });
+}
+
+#[test]
+fn lost_and_recovered() {
+    captured(LevelFilter::INFO, async |capture| {
+        let server = Server::memory().await;
+        let line = server.line();
+        let backoff = Backoff { initial: Duration::from_millis(1), ..Backoff::default() };
+        let recovery = Recovery { backoff, ..Recovery::default() };
+        let connection = line.connect(ConnectOptions::new().recovery(recovery)).await.unwrap();
+        let mut events = connection.events();
+        let channel = connection.open_channel().await.unwrap();
+        let old = channel.declare_queue("").exclusive().await.unwrap();
+        capture.take();
+        line.set_down(true);
+        line.cut();
+        while !matches!(events.next().await, Some(ConnectionEvent::AttemptFailed { .. })) {}
+        line.set_down(false);
+        while !matches!(events.next().await, Some(ConnectionEvent::Recovered { .. })) {}
+        let told = capture.take();
+        let mut lines: Vec<_> = told.iter().map(Told::line).collect();
+        assert_eq!(lines.remove(0), "WARN connection lost");
+        assert!(!told[0].field("cause").is_empty());
+        let failed = told.iter().find(|told| told.line() == "WARN connect attempt failed").unwrap();
+        assert!(
+            failed.field("endpoint").contains(':') && failed.field("retry_in").contains('s'),
+            "{failed:?}"
+        );
+        lines.retain(|line| line != "INFO connecting" && line != "WARN connect attempt failed");
+        assert_eq!(lines, ["INFO connected", "INFO queue renamed", "INFO connection recovered"]);
+        let renamed = told.iter().find(|told| told.line() == "INFO queue renamed").unwrap();
+        assert_eq!(renamed.field("old"), old.name());
+        let recovered = told.last().unwrap();
+        assert_eq!((recovered.field("restored"), recovered.field("refused")), ("1", "0"));
+        assert!(recovered.field("took").contains('s'), "{recovered:?}");
     });
 }
 

@@ -83,6 +83,7 @@ impl Host for ClientHost {
         state.hand_out_events(&mut self.woken, now);
         let driver = state.driver.take(); // or it would hold on to a task that is no more
         state.counts.on_output(0, 0);
+        state.counts.on_kept(state.engine.unconfirmed_bytes());
         let counts = state.counts.take();
         drop(guard);
         drop(driver);
@@ -100,6 +101,7 @@ impl State {
 
     /// Wakes those whose time is over, and puts the time of the next one into the pass.
     fn end_pass(&mut self, mut pass: Pass, waker: &Waker, woken: &mut Vec<Waker>, now: Instant) -> Pass {
+        self.counts.on_kept(self.engine.unconfirmed_bytes());
         self.room.wake_due(now, woken);
         self.deadlines.wake_due(now, woken);
         if pass.want != Want::Shutdown {
@@ -130,6 +132,7 @@ impl Drop for Owner {
         let state = &mut *guard;
         state.engine.handle_abandoned("its task was dropped".to_owned(), now);
         state.hand_out_events(woken, now);
+        state.counts.on_kept(state.engine.unconfirmed_bytes());
         let driver = state.driver.take();
         let counts = state.counts.take();
         drop(guard);

@@ -78,6 +78,10 @@ impl Connection {
         &self.core.config
     }
 
+    pub(in crate::client) const fn kept_bytes(&self) -> usize {
+        self.core.kept.bytes()
+    }
+
     pub(in crate::client) fn poll_news(&mut self) -> Option<News> {
         self.lives.news.pop_front()
     }

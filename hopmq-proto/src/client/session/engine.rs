@@ -173,6 +173,12 @@ impl Session {
         self.lives
     }
 
+    /// How many bytes of publishes are kept, to be sent again, until they are confirmed.
+    #[must_use]
+    pub const fn unconfirmed_bytes(&self) -> usize {
+        self.connection.kept_bytes()
+    }
+
     /// Whether everything is there: the connection is open, and what was to be brought back is.
     #[must_use]
     pub const fn is_open(&self) -> bool {

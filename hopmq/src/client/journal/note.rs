@@ -89,14 +89,19 @@ fn happened(span: &Span, event: &ConnectionEvent) {
             warn!(parent: span, cause = error, "secret not renewed");
         }
         ConnectionEvent::Lost { reason: cause } => warn!(parent: span, %cause, "connection lost"),
-        ConnectionEvent::AttemptFailed { endpoint, reason: cause, .. } => {
-            warn!(parent: span, %endpoint, %cause, "connect attempt failed");
+        ConnectionEvent::AttemptFailed { endpoint, reason: cause, retry_in } => {
+            let retry_in = retry_in.map(tracing::field::debug);
+            warn!(parent: span, %endpoint, %cause, retry_in, "connect attempt failed");
         }
         ConnectionEvent::QueueRenamed { old, new } => info!(parent: span, old, new, "queue renamed"),
         ConnectionEvent::Degraded { entity, reason: cause } => {
             warn!(parent: span, %entity, %cause, "not brought back");
         }
-        ConnectionEvent::Recovered { took, .. } => info!(parent: span, ?took, "connection recovered"),
+        ConnectionEvent::Recovered { took, outcomes } => {
+            let restored = outcomes.iter().filter(|outcome| outcome.result.is_ok()).count();
+            let refused = outcomes.len() - restored;
+            info!(parent: span, ?took, restored, refused, "connection recovered");
+        }
         ConnectionEvent::Closed(cause) if is_own(cause) => info!(parent: span, %cause, "connection closed"),
         ConnectionEvent::Closed(cause) => warn!(parent: span, %cause, "connection ended"),
     }

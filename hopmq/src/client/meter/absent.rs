@@ -18,6 +18,8 @@ impl Counts {
 
     pub(crate) const fn on_output(&mut self, _bytes: usize, _waiting: usize) {}
 
+    pub(crate) const fn on_kept(&mut self, _bytes: usize) {}
+
     pub(crate) const fn take(&mut self) -> Self {
         Self(())
     }

@@ -7,6 +7,7 @@ use metrics::{
 };
 
 const UNCONFIRMED: &str = "hopmq_unconfirmed";
+const UNCONFIRMED_BYTES: &str = "hopmq_unconfirmed_bytes";
 const OUTBOX_BYTES: &str = "hopmq_outbox_bytes";
 const RECOVERY: &str = "hopmq_recovery_seconds";
 
@@ -58,12 +59,31 @@ pub(crate) struct Counts {
     counted: Counted,
     /// By how many the unconfirmed have become more.
     unconfirmed: i64,
-    /// By how many the bytes that wait to be written have become more.
-    outbox: i64,
-    /// How many they are.
-    waiting: usize,
+    /// The bytes that wait to be written.
+    outbox: Level,
+    /// Those of messages that are kept.
+    kept: Level,
     /// How long the connection was away, each time.
     recoveries: Vec<Duration>,
+}
+
+/// How much there is of something, and by how much that is more than what was told.
+#[derive(Debug, Default)]
+struct Level {
+    now: usize,
+    change: i64,
+}
+
+impl Level {
+    fn set(&mut self, now: usize) {
+        self.change += signed(now) - signed(self.now);
+        self.now = now;
+    }
+
+    /// Once this was told.
+    const fn next(&self) -> Self {
+        Self { now: self.now, change: 0 }
+    }
 }
 
 impl Counts {
@@ -114,13 +134,17 @@ impl Counts {
     /// So much more is for the transport to write, and so much waits, with that.
     pub(crate) fn on_output(&mut self, bytes: usize, waiting: usize) {
         self.counted.sent += bytes as u64;
-        self.outbox += signed(waiting) - signed(self.waiting);
-        self.waiting = waiting;
+        self.outbox.set(waiting);
+    }
+
+    /// So much is kept to be sent again.
+    pub(crate) fn on_kept(&mut self, bytes: usize) {
+        self.kept.set(bytes);
     }
 
     /// What there is to tell; the counting begins anew.
     pub(crate) fn take(&mut self) -> Self {
-        let next = Self { waiting: self.waiting, ..Self::default() };
+        let next = Self { outbox: self.outbox.next(), kept: self.kept.next(), ..Self::default() };
         std::mem::replace(self, next)
     }
 }
@@ -134,6 +158,7 @@ fn signed(bytes: usize) -> i64 {
 pub(crate) struct Meter {
     counters: Counters,
     unconfirmed: Gauge,
+    unconfirmed_bytes: Gauge,
     outbox: Gauge,
     recovery: Histogram,
 }
@@ -143,11 +168,17 @@ impl Meter {
         let name = config.connection_name.as_ref().map(|name| name.to_string_lossy().into_owned());
         let name = name.unwrap_or_default();
         describe_gauge!(UNCONFIRMED, Unit::Count, "Messages that wait for their confirm");
+        describe_gauge!(
+            UNCONFIRMED_BYTES,
+            Unit::Bytes,
+            "Bytes of messages that are kept until they are confirmed"
+        );
         describe_gauge!(OUTBOX_BYTES, Unit::Bytes, "Bytes that wait to be written");
         describe_histogram!(RECOVERY, Unit::Seconds, "How long a connection was away before it came back");
         Self {
             counters: Counters::new(&name),
             unconfirmed: gauge!(UNCONFIRMED, "connection" => name.clone()),
+            unconfirmed_bytes: gauge!(UNCONFIRMED_BYTES, "connection" => name.clone()),
             outbox: gauge!(OUTBOX_BYTES, "connection" => name.clone()),
             recovery: histogram!(RECOVERY, "connection" => name),
         }
@@ -156,7 +187,11 @@ impl Meter {
     /// Connections may share a name: a gauge is the sum of what they have, so each tells its changes.
     pub(crate) fn flush(&self, counts: &Counts) {
         self.counters.add(&counts.counted);
-        for (gauge, change) in [(&self.unconfirmed, counts.unconfirmed), (&self.outbox, counts.outbox)] {
+        for (gauge, change) in [
+            (&self.unconfirmed, counts.unconfirmed),
+            (&self.unconfirmed_bytes, counts.kept.change),
+            (&self.outbox, counts.outbox.change),
+        ] {
             match change {
                 0 => {}
                 1.. => gauge.increment(change as f64),
@@ -191,11 +226,11 @@ mod tests {
         let mut counts = Counts::default();
         for (waiting, change) in [(100, 100), (100, 0), (30, -70), (0, -30)] {
             counts.on_output(0, waiting);
-            assert_eq!(counts.take().outbox, change);
+            assert_eq!(counts.take().outbox.change, change);
         }
         counts.on_output(7, 10);
         counts.on_output(0, 4);
         let told = counts.take();
-        assert_eq!((told.outbox, told.counted.sent), (4, 7));
+        assert_eq!((told.outbox.change, told.counted.sent), (4, 7));
     }
 }
