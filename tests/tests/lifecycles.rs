@@ -5,11 +5,14 @@
 use std::fs;
 use std::path::Path;
 
-use hopmq_proto::client::Connection;
+use hopmq_proto::client::{Connection, Session};
 use hopmq_proto::fsm::Table;
 
-const LIFECYCLES: [(&str, Table); 2] =
-    [("Connection", Connection::LIFECYCLE), ("Channel", Connection::CHANNEL_LIFECYCLE)];
+const LIFECYCLES: [(&str, Table); 3] = [
+    ("Session", Session::LIFECYCLE),
+    ("Connection", Connection::LIFECYCLE),
+    ("Channel", Connection::CHANNEL_LIFECYCLE),
+];
 
 const DIAGRAM: &str = "```mermaid\n";
 

@@ -187,12 +187,15 @@ impl Session {
     ///
     /// When it is closing or closed already.
     pub fn close(&mut self, now: Instant) -> Result<Token, CommandError> {
-        self.connection.close(now)
+        let token = self.connection.close(now);
+        self.look(now);
+        token
     }
 
     /// Ends the session at once: [`Connection::abort`](crate::client::Connection::abort).
     pub fn abort(&mut self, now: Instant) {
         self.connection.abort(now);
+        self.look(now);
     }
 
     /// Replaces the password or token that the server knows: [`Connection::update_secret`](crate::client::Connection::update_secret). The next handshake uses what

@@ -6,13 +6,15 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 
 use super::dialing::{Attempt, Dialing};
+use super::life::{Change, Life, Next};
 use super::{
     Entity, EntityFilter, EntityOutcome, Recovery, RecoveryMode, Refused, Renamed, Restore, RestoreConfig,
     Step,
 };
 use crate::amqp::{Credentials, Method, ReplyCode};
 use crate::client::connection::{News, Private};
-use crate::client::{ChannelId, CloseReason, CommandError, Config, Connection, Event, Lost};
+use crate::client::{CloseReason, CommandError, Config, Connection, Event, Lost};
+use crate::fsm::{Lifecycle, Machine, Table};
 use crate::{Engine, Instant, Outbox, Want};
 
 /// A connection that comes back: it dials, and after a loss dials again and brings back what was there.
@@ -32,7 +34,7 @@ pub struct Session {
     pub(super) connection: Connection,
     pub(super) recovery: Recovery,
     dialing: Dialing,
-    life: Life,
+    life: Machine<Life>,
     /// Since when, and why, it has been away; from the creation to the first success without a cause.
     away: Option<Away>,
     /// How many handshakes have succeeded.
@@ -49,35 +51,10 @@ struct Away {
     outcomes: Vec<EntityOutcome>,
 }
 
-/// Where a session is.
-#[derive(Debug)]
-enum Life {
-    /// A transport is being opened.
-    Dialing(Attempt),
-    /// The transport is open, the connection not yet.
-    Handshaking(Attempt),
-    /// The connection is open, and exchanges, queues and bindings are being brought back.
-    Restoring { restore: Box<Restore>, channel: Option<ChannelId>, deadline: Instant },
-    /// Channels are being brought back, with their consumers.
-    Resuming { deadline: Instant },
-    /// Work is done. `stable_at`: then it counts as sound.
-    Open { stable_at: Option<Instant> },
-    /// This life is over, and its transport still there.
-    Parting(Next),
-    /// Nothing is to be done until then.
-    Waiting { until: Instant },
-    /// It has ended for good, or is about to.
-    Ended,
-}
-
-/// What follows a failure.
-#[derive(Debug, Clone, Copy)]
-enum Next {
-    Dial,
-    Wait { until: Instant },
-}
-
 impl Session {
+    /// The states of a session, and how it goes from one to another.
+    pub const LIFECYCLE: Table = Life::TABLE;
+
     /// A session with so many `endpoints`, which [`Want::Dial`] names by their numbers from 0. The first is dialled at
     /// once. `seed` is for what is left to chance: the jitter of waits, the order of endpoints, and the message ids.
     ///
@@ -99,7 +76,7 @@ impl Session {
         let timeout = config.connect_timeout;
         let mut session = Self::down(config, Recovery::off(), 0, 0, now);
         session.connection.start(timeout, now);
-        session.life = Life::Open { stable_at: None }; // the connection ends by itself
+        session.life = Machine::new(Life::Open { stable_at: None }); // the connection ends by itself
         session
     }
 
@@ -111,7 +88,7 @@ impl Session {
             message_prefix: dialing.random(),
             messages: 0,
             dialing,
-            life: Life::Waiting { until: now },
+            life: Machine::new(Life::Waiting { until: now }),
             away: Some(Away { since: now, reason: None, outcomes: Vec::new() }),
             lives: 0,
         }
@@ -119,11 +96,11 @@ impl Session {
 
     /// The transport that [`Want::Dial`] asked for is open. Anything else has made it superfluous: it is to be closed.
     pub fn handle_connected(&mut self, now: Instant) {
-        if let Life::Dialing(attempt) = self.life
+        if let Life::Dialing(attempt) = self.life.state()
             && !self.has_ended()
         {
             self.connection.start(attempt.deadline - now, now);
-            self.life = Life::Handshaking(attempt);
+            self.change(Change::Connected, now);
         }
     }
 
@@ -135,11 +112,11 @@ impl Session {
 
     /// The transport is gone: it was closed as [`Want::Shutdown`] asked, or has ended by itself.
     pub fn handle_disconnected(&mut self, now: Instant) {
-        if !matches!(self.life, Life::Parting(_) | Life::Dialing(_) | Life::Waiting { .. }) {
+        if !matches!(self.life.state(), Life::Parting(_) | Life::Dialing(_) | Life::Waiting { .. }) {
             self.connection.handle_eof(now);
             self.look(now);
         }
-        if let Life::Parting(next) = self.life {
+        if let Life::Parting(next) = *self.life.state() {
             self.connection.forget_transport(now);
             self.go_on(next, now);
         }
@@ -158,7 +135,7 @@ impl Session {
         if !self.has_ended() {
             self.connection.forget_transport(now);
             self.give_up(Arc::new(CloseReason::Lost(Lost::Transport(why))), now);
-            self.life = Life::Ended;
+            self.change(Change::Over, now);
         }
     }
 
@@ -182,7 +159,7 @@ impl Session {
     /// Whether everything is there: the connection is open, and what was to be brought back is.
     #[must_use]
     pub const fn is_open(&self) -> bool {
-        matches!(self.life, Life::Open { .. }) && self.lives > 0
+        matches!(self.life.state(), Life::Open { .. }) && self.lives > 0
     }
 
     fn has_ended(&self) -> bool {
@@ -198,23 +175,30 @@ impl Session {
     }
 
     fn go_on(&mut self, next: Next, now: Instant) {
-        self.life = match (next, self.has_ended()) {
-            (_, true) => Life::Ended,
-            (Next::Wait { until }, _) => Life::Waiting { until },
+        let change = match (next, self.has_ended()) {
+            (_, true) => Change::Over,
+            (Next::Wait { until }, _) => Change::Wait { until },
             (Next::Dial, _) => match self.dialing.next(now) {
-                Some(attempt) => Life::Dialing(attempt),
-                None => Life::Waiting { until: now },
+                Some(attempt) => Change::Dial(attempt),
+                None => Change::Wait { until: now },
             },
         };
+        self.change(change, now);
+    }
+
+    /// Goes to another state.
+    fn change(&mut self, change: Change, now: Instant) {
+        let changed = self.life.handle(change, &mut (), now);
+        debug_assert!(changed.is_ok(), "{changed:?}");
     }
 
     fn fail_dial(&mut self, why: String, now: Instant) {
-        if let Life::Dialing(attempt) = self.life
+        if let Life::Dialing(attempt) = *self.life.state()
             && !self.has_ended()
         {
             match self.fail(attempt, CloseReason::Unreachable(why), now) {
                 Some(next) => self.go_on(next, now),
-                None => self.life = Life::Ended,
+                None => self.change(Change::Over, now),
             }
         }
     }
@@ -279,7 +263,10 @@ impl Session {
                 News::Lost { reason, was_open } => self.on_lost(reason, was_open, now),
             }
         }
-        match self.life {
+        if self.has_ended() && !self.life.has_ended() {
+            self.change(Change::Over, now);
+        }
+        match self.life.state() {
             Life::Restoring { .. } => self.restore(now),
             Life::Resuming { .. } => self.resume(now),
             _ => {}
@@ -291,13 +278,13 @@ impl Session {
         self.connection.set_outlives(self.recovery.mode != RecoveryMode::Off);
         if self.lives == 1 {
             self.away = None;
-            self.life = Life::Open { stable_at: None };
+            self.change(Change::Opened, now);
             self.dialing.on_stable();
             return;
         }
         let config = RestoreConfig { locked_for: self.recovery.locked_for, ..RestoreConfig::default() };
         let restore = Box::new(Restore::new(self.plan(), config));
-        self.life = Life::Restoring { restore, channel: None, deadline: self.answer_due(now) };
+        self.change(Change::Reopened { restore, deadline: self.answer_due(now) }, now);
     }
 
     /// When a server that has begun to answer must have gone on.
@@ -307,18 +294,15 @@ impl Session {
 
     fn on_lost(&mut self, reason: CloseReason, was_open: bool, now: Instant) {
         if !was_open {
-            let Life::Handshaking(attempt) = self.life else { return };
-            self.life = match self.fail(attempt, reason, now) {
-                Some(next) => Life::Parting(next),
-                None => Life::Ended,
-            };
-            return;
+            let Life::Handshaking(attempt) = *self.life.state() else { return };
+            let change = self.fail(attempt, reason, now).map_or(Change::Over, Change::Lost);
+            return self.change(change, now);
         }
         let reason = Arc::new(reason);
         self.hear(now); // what was answered before is not to blame
-        if let Life::Restoring { mut restore, .. } = core::mem::replace(&mut self.life, Life::Ended) {
+        if let Life::Restoring { restore, .. } = self.life.state_mut() {
             restore.on_connection_closed(&reason);
-            let decided = restore.into_outcomes().into_iter();
+            let decided = restore.take_outcomes().into_iter();
             decided.filter(|outcome| outcome.result.is_err()).for_each(|outcome| self.on_outcome(outcome));
         }
         let away = self.away.get_or_insert_with(|| Away { since: now, reason: None, outcomes: Vec::new() });
@@ -327,10 +311,10 @@ impl Session {
         self.connection.lose_channels(&reason, may_be_repeated(&reason), now);
         let wait = self.dialing.wait(&self.recovery);
         if self.may_go_on(now) {
-            self.life = Life::Parting(Next::Wait { until: now + wait });
+            self.change(Change::Lost(Next::Wait { until: now + wait }), now);
         } else {
             self.give_up(reason, now);
-            self.life = Life::Ended;
+            self.change(Change::Over, now);
         }
     }
 
@@ -339,9 +323,8 @@ impl Session {
     /// Takes the answers to what was declared.
     fn hear(&mut self, now: Instant) {
         let due = self.answer_due(now);
-        let Self { connection, life: Life::Restoring { restore, channel, deadline }, .. } = self else {
-            return;
-        };
+        let Self { connection, life, .. } = self;
+        let Life::Restoring { restore, channel, deadline } = life.state_mut() else { return };
         while let Some(private) = connection.poll_private() {
             *deadline = due;
             match private {
@@ -366,9 +349,8 @@ impl Session {
     fn restore(&mut self, now: Instant) {
         self.hear(now);
         let due = self.answer_due(now);
-        let Self { connection, life: Life::Restoring { restore, channel, deadline }, .. } = self else {
-            return;
-        };
+        let Self { connection, life, .. } = self;
+        let Life::Restoring { restore, channel, deadline } = life.state_mut() else { return };
         loop {
             match restore.next(now) {
                 Step::OpenChannel => match connection.open_private(now) {
@@ -413,7 +395,7 @@ impl Session {
     fn on_restored(&mut self, outcomes: Vec<EntityOutcome>, now: Instant) {
         outcomes.into_iter().for_each(|outcome| self.on_outcome(outcome));
         self.connection.resume_channels(now);
-        self.life = Life::Resuming { deadline: self.answer_due(now) };
+        self.change(Change::Restored { deadline: self.answer_due(now) }, now);
         self.resume(now);
     }
 
@@ -433,15 +415,14 @@ impl Session {
             return;
         }
         let Some(away) = self.away.take() else { return };
-        let stable_at = Some(now + self.recovery.stable_after);
-        self.life = Life::Open { stable_at };
+        self.change(Change::Resumed { stable_at: now + self.recovery.stable_after }, now);
         self.connection.emit(Event::Recovered { took: now - away.since, outcomes: away.outcomes });
     }
 
     // Time.
 
     fn on_due(&mut self, now: Instant) {
-        match self.life {
+        match *self.life.state() {
             Life::Dialing(attempt) if attempt.deadline <= now => {
                 self.fail_dial(String::from("no answer in time"), now);
             }
@@ -450,16 +431,18 @@ impl Session {
                 let why = String::from("the server did not answer what was to be brought back");
                 self.connection.handle_transport_error(why, now);
             }
-            Life::Open { stable_at: Some(stable_at) } if stable_at <= now => {
+            Life::Open { stable_at: Some(at) } if at <= now => {
                 self.dialing.on_stable();
-                self.life = Life::Open { stable_at: None };
+                if let Life::Open { stable_at } = self.life.state_mut() {
+                    *stable_at = None;
+                }
             }
             _ => {}
         }
     }
 
     fn next_due(&self) -> Option<Instant> {
-        match &self.life {
+        match self.life.state() {
             Life::Dialing(attempt) => Some(attempt.deadline),
             Life::Restoring { restore, deadline, .. } => {
                 Some(restore.poll_timeout().map_or(*deadline, |at| at.min(*deadline)))
@@ -515,7 +498,7 @@ impl Engine for Session {
     }
 
     fn want(&self) -> Want {
-        match self.life {
+        match *self.life.state() {
             _ if self.has_ended() => Want::Shutdown,
             Life::Dialing(Attempt { endpoint, number, .. }) => Want::Dial { endpoint, attempt: number },
             Life::Waiting { .. } => Want::Wait,

@@ -7,6 +7,7 @@ mod consumers;
 mod dialing;
 mod engine;
 mod entity;
+mod life;
 mod recovery;
 mod restore;
 mod topology;

@@ -187,8 +187,8 @@ impl Restore {
     }
 
     /// What is decided so far: to be remembered when the connection is lost on the way.
-    pub(crate) fn into_outcomes(self) -> Vec<EntityOutcome> {
-        outcomes(self.items)
+    pub(crate) fn take_outcomes(&mut self) -> Vec<EntityOutcome> {
+        outcomes(core::mem::take(&mut self.items))
     }
 
     fn send(&mut self, at: usize) -> Step {

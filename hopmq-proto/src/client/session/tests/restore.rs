@@ -207,8 +207,8 @@ fn start(plan: &[Entity]) -> Restore {
     Restore::new(plan.to_vec(), RestoreConfig::default())
 }
 
-fn results(restore: Restore) -> Vec<(String, Result<(), Refused>)> {
-    restore.into_outcomes().into_iter().map(|o| (o.entity.to_string(), o.result)).collect()
+fn results(mut restore: Restore) -> Vec<(String, Result<(), Refused>)> {
+    restore.take_outcomes().into_iter().map(|o| (o.entity.to_string(), o.result)).collect()
 }
 
 const DECLARE: (u16, u16) = (50, 10);
@@ -401,7 +401,7 @@ fn only_what_the_server_blames_is_blamed_for_the_end_of_a_connection() {
         let _ = sent(&mut restore);
         let _ = restore.on_reply(&queue::DeclareOk::default().into());
         let culprit = restore.on_connection_closed(&reason);
-        let decided = restore.into_outcomes();
+        let decided = restore.take_outcomes();
         assert_eq!(decided.len(), 1 + usize::from(culprit.is_some()));
         culprit
     };

@@ -134,7 +134,7 @@ impl Wire {
                 }
                 Some(Answer::ConnectionClosed(close)) => {
                     let culprit = restore.on_connection_closed(&Arc::new(CloseReason::Server(close)));
-                    return Err(Ended { culprit: culprit.map(Box::new), decided: restore.into_outcomes() });
+                    return Err(Ended { culprit: culprit.map(Box::new), decided: restore.take_outcomes() });
                 }
             }
         }
