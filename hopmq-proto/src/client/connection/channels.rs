@@ -67,9 +67,12 @@ impl Channels {
 
     /// The channel with this number, whichever it is.
     pub(super) fn by_number(&mut self, number: u16) -> Option<&mut Channel> {
+        if let Some(private) = self.private.as_deref_mut().filter(|channel| channel.number() == number) {
+            return Some(private);
+        }
         match self.slots.get_mut(usize::from(number).checked_sub(1)?) {
             Some(Slot { state: SlotState::Used(channel), .. }) => Some(channel),
-            _ => self.private.as_deref_mut().filter(|channel| channel.number() == number),
+            _ => None,
         }
     }
 

@@ -50,6 +50,8 @@ pub(super) enum Change {
 pub(super) struct Scope<'c> {
     core: &'c mut Core,
     id: ChannelId,
+    /// Somebody is to be told of its end.
+    told: bool,
     /// It is the session's own.
     private: bool,
 }
@@ -59,11 +61,11 @@ impl State {
     fn announce(&mut self, scope: &mut Scope<'_>, reason: &Arc<CloseReason>) {
         match self {
             _ if scope.private => scope.core.private.push_back(Private::Closed(reason.clone())),
-            Self::Open | Self::Lost | Self::Resuming(_) => {
+            Self::Open | Self::Lost | Self::Resuming(_) if scope.told => {
                 scope.core.emit(Event::ChannelClosed { channel: scope.id, reason: reason.clone() });
             }
             Self::Closing { token, .. } => resolve(token, scope, Ok(Reply::Closed)),
-            Self::Opening | Self::Closed(_) => {}
+            _ => {}
         }
     }
 }
@@ -230,7 +232,7 @@ impl Channel {
 
     /// Goes to another state. When it waits for something there, the connection's timer is set.
     pub(super) fn change(&mut self, core: &mut Core, change: Change, now: Instant) {
-        let mut scope = Scope { core, id: self.id, private: self.private };
+        let mut scope = Scope { core, id: self.id, told: self.told, private: self.private };
         let changed = self.life.handle(change, &mut scope, now);
         debug_assert!(changed.is_ok(), "channel {}: {changed:?}", self.id.number);
         if let Some(due) = self.life.poll_timeout() {
@@ -240,7 +242,7 @@ impl Channel {
 
     /// The state's deadline may have passed.
     pub(super) fn on_life_due(&mut self, core: &mut Core, now: Instant) {
-        let mut scope = Scope { core, id: self.id, private: self.private };
+        let mut scope = Scope { core, id: self.id, told: self.told, private: self.private };
         let changed = self.life.handle_timeout(&mut scope, now);
         debug_assert!(changed.is_ok(), "channel {}: {changed:?}", self.id.number);
     }

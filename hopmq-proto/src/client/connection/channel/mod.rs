@@ -47,6 +47,8 @@ pub(super) struct Channel {
     qos: Qos,
     /// `tx.select` was sent: what is not committed cannot be brought back.
     transactional: bool,
+    /// Whoever opened it has been told that it is open, and is to be told of its end.
+    told: bool,
     /// It is the session's own.
     private: bool,
     /// How often it has been brought back.
@@ -82,6 +84,7 @@ impl Channel {
             held: Held::default(),
             qos: Qos::default(),
             transactional: false,
+            told: false,
             private: false,
             epoch: 0,
         }
@@ -511,7 +514,10 @@ impl Channel {
             (Expects::ChannelOpen, _) if call.own => Reply::Closed, // nobody is told
             (Expects::ChannelOpen, _) => {
                 match call.token {
-                    Some(_) => self.change(core, Change::Opened, now),
+                    Some(_) => {
+                        self.told = true;
+                        self.change(core, Change::Opened, now);
+                    }
                     // Nobody has been told of it, so nobody is told of its end.
                     None => self.close(core, ReplyCode::SUCCESS, CloseReason::Requested, None, now),
                 }
@@ -523,9 +529,11 @@ impl Channel {
             }
             (Expects::Consume { consumer, no_ack, prefetch, .. }, Method::BasicConsumeOk(ok)) => {
                 self.consumers.insert(ok.consumer_tag.clone(), call.token, no_ack);
-                self.keep_consumer(core, consumer, kept.as_deref(), &ok.consumer_tag, prefetch);
-                if call.token.is_none() {
-                    self.drop_consumer(core, ok.consumer_tag.clone(), now);
+                match call.token {
+                    Some(_) => {
+                        self.keep_consumer(core, consumer, kept.as_deref(), &ok.consumer_tag, prefetch);
+                    }
+                    None => self.drop_consumer(core, ok.consumer_tag.clone(), now),
                 }
                 debug_assert!(call.token.is_none_or(|token| token == consumer));
                 Reply::Consumer { channel: self.id, consumer_tag: ok.consumer_tag }

@@ -298,6 +298,7 @@ impl Channel {
     ) -> Result<(), WireError> {
         match (method, token) {
             (Method::ChannelOpen(_), Some(token)) => {
+                self.told = true;
                 core.emit(Event::Reply { token, result: Ok(Reply::Channel(self.id)) });
             }
             (Method::ChannelOpen(_), None) => self.close_quietly(core, now),
