@@ -8,6 +8,7 @@
 //! | `config`, `finish` | what a seed sets up, and the liveness that is demanded in the end |
 //! | `client`, `workload`, `ledger` | what clients are owed and hold, what they do, and every message made |
 //! | `model`, `tap` | the second broker, which only checks, and the ears it has |
+//! | `sessions` | another world: clients that come back, and what they promise |
 //!
 //! Nothing here reads a clock, draws from anywhere but the seed, or starts a thread, and time never ticks: the world
 //! jumps to the next arrival or deadline. Where several things could come next, the seed chooses.
@@ -29,6 +30,7 @@ mod model;
 mod pipe;
 pub(crate) mod rng;
 mod run;
+mod sessions;
 mod tally;
 mod tap;
 mod trace;
@@ -37,5 +39,6 @@ mod workload;
 mod world;
 
 pub use run::{Summary, check, replay, run};
+pub use sessions::{SessionTally, check_session, replay_session, run_session};
 pub use tally::Tally;
 pub use trace::Lines;

@@ -1,0 +1,117 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hopmq_proto::amqp::{Properties, ShortStr};
+use hopmq_proto::client::{Message, Token, WhenLost};
+
+use super::super::rng::Rng;
+
+/// The number of a message, which its body begins with.
+pub(super) type MessageNo = usize;
+
+/// Who publishes: a user, a channel's number, and which of the channels that had it.
+pub(super) type Source = (usize, u16, u32);
+
+/// Who consumes.
+type Consumer = (usize, Token);
+
+/// A message that was published.
+#[derive(Debug)]
+pub(super) struct Promise {
+    /// Which channel of which user published it.
+    pub(super) source: Source,
+    pub(super) when_lost: WhenLost,
+    /// Its queue outlives connections, and nobody deletes it.
+    pub(super) lasts: bool,
+    /// The fate that was told: whether the broker has it.
+    pub(super) fate: Option<bool>,
+    /// How often it was delivered for the first time, as the broker says, and without a mark.
+    pub(super) firsts: u32,
+    pub(super) deliveries: u32,
+    size: usize,
+}
+
+/// Every message of a world.
+#[derive(Debug, Default)]
+pub(super) struct Promises {
+    all: Vec<Promise>,
+    /// The last message that a consumer got for the first time from each source.
+    last: BTreeMap<(Consumer, Source), MessageNo>,
+}
+
+impl Promises {
+    /// Makes up a message.
+    pub(super) fn make(
+        &mut self,
+        rng: &mut Rng,
+        source: Source,
+        lasts: bool,
+    ) -> (MessageNo, Bytes, Properties) {
+        let no = self.all.len();
+        let size = match rng.below(30) {
+            0..=20 => rng.between(8, 100),
+            21..=24 => rng.between(400, 600),
+            25..=28 => rng.between(4000, 9000),
+            _ => rng.between(10_000, 200_000),
+        } as usize;
+        let mut body = no.to_be_bytes().to_vec();
+        body.resize(size, no as u8);
+        let mut properties = Properties::new().persistent();
+        properties.message_id = ShortStr::new(no.to_string()).ok();
+        self.all.push(Promise {
+            source,
+            when_lost: WhenLost::Resend,
+            lasts,
+            fate: None,
+            firsts: 0,
+            deliveries: 0,
+            size,
+        });
+        (no, body.into(), properties)
+    }
+
+    pub(super) fn of(&mut self, no: MessageNo) -> &mut Promise {
+        &mut self.all[no]
+    }
+
+    pub(super) fn made(&self) -> usize {
+        self.all.len()
+    }
+
+    /// A message has come to a consumer. Says whether it is a duplicate.
+    pub(super) fn on_delivery(
+        &mut self,
+        user: usize,
+        consumer: Token,
+        message: &Message,
+        redelivered: bool,
+    ) -> bool {
+        let properties = message.properties().unwrap_or_else(|fault| panic!("{fault}"));
+        let marked =
+            properties.headers.as_ref().is_some_and(|headers| headers.get("x-possible-duplicate").is_some());
+        let head = message.body().first_chunk().unwrap_or_else(|| panic!("a body from nowhere"));
+        let no = usize::from_be_bytes(*head);
+        let promise = self.all.get_mut(no).unwrap_or_else(|| panic!("message {no} was never made"));
+        assert_eq!(message.body().len(), promise.size, "message {no} has changed");
+        assert_eq!(properties.message_id, ShortStr::new(no.to_string()).ok(), "message {no} has changed");
+        let duplicate = promise.deliveries > 0;
+        promise.deliveries += 1;
+        if marked {
+            assert_eq!(promise.when_lost, WhenLost::Resend, "message {no} was sent twice against its policy");
+        }
+        if !marked && !redelivered {
+            promise.firsts += 1;
+            assert_eq!(promise.firsts, 1, "message {no} is there twice, and nothing says so");
+            let last = self.last.insert(((user, consumer), promise.source), no);
+            assert!(last.is_none_or(|last| last < no), "message {no} comes behind {last:?}");
+        }
+        duplicate
+    }
+
+    /// What was promised and not kept: confirmed, and never delivered.
+    pub(super) fn broken(&self) -> Vec<MessageNo> {
+        let broken =
+            |promise: &Promise| promise.lasts && promise.fate == Some(true) && promise.deliveries == 0;
+        self.all.iter().enumerate().filter(|(_, promise)| broken(promise)).map(|(no, _)| no).collect()
+    }
+}
