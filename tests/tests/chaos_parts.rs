@@ -330,6 +330,15 @@ fn the_checker_finds_what_is_lost() {
 }
 
 #[test]
+fn what_a_queue_still_has_that_is_not_served_is_not_called_lost() {
+    let mut history = good();
+    history.delivered.truncate(7);
+    history.not_recovered.push("no delivery from queue 0".to_owned());
+    let expected = [Finding::Undelivered(3), Finding::NotRecovered("no delivery from queue 0".to_owned())];
+    assert_eq!(check(&history), expected);
+}
+
+#[test]
 fn an_exclusive_queue_promises_what_came_after_the_faults() {
     for kind in [QueueKind::Exclusive, QueueKind::ServerNamed] {
         let mut history = good();

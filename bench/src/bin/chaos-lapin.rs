@@ -1,4 +1,4 @@
-//! `chaos-lapin [--runs N] [--from SEED] [--seed SEED] [--parallel N] [--verbose]`: lapin under the same chaos as HopMQ.
+//! `chaos-lapin [--runs N] [--from SEED] [--seed SEED] [--parallel N] [--minutes N] [--verbose]`: lapin under the same chaos as HopMQ.
 //!
 //! The workload, the proxy, the node, the checker and the deadlines are those of `tests/chaos`. lapin recovers as its
 //! documentation says: `enable_auto_recover`, and `wait_for_recovery` with every error of a publish or of a consumer's stream.

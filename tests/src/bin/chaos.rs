@@ -1,4 +1,4 @@
-//! `chaos [--runs N] [--from SEED] [--seed SEED] [--parallel N] [--verbose]`: HopMQ under chaos; `tests/chaos` runs it.
+//! `chaos [--runs N] [--from SEED] [--seed SEED] [--parallel N] [--minutes N] [--verbose]`: HopMQ under chaos; `tests/chaos` runs it.
 
 use std::process::ExitCode;
 

@@ -20,6 +20,9 @@ use super::history::{History, Injected, MessageId, Outcome, Published};
 pub enum Finding {
     /// It was confirmed and never came.
     Lost(MessageId),
+    /// So many were confirmed and did not come, in a run in which not all queues were served again: the broker may have
+    /// them yet.
+    Undelivered(usize),
     /// It came, and nobody published it.
     FromNowhere(String),
     /// It came behind a later one, and neither is marked.
@@ -53,6 +56,7 @@ impl Finding {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Lost(_) => "lost",
+            Self::Undelivered(_) => "undelivered",
             Self::FromNowhere(_) => "from nowhere",
             Self::OutOfOrder { .. } => "out of order",
             Self::Unmarked(_) => "unmarked",
@@ -83,6 +87,7 @@ impl fmt::Display for Finding {
             | Self::Phantom(what)
             | Self::Missing(what)
             | Self::Failed(what) => write!(f, ": {what}"),
+            Self::Undelivered(count) => write!(f, ": {count} confirmed messages"),
             Self::AfterClose(count) => write!(f, ": {count} connections"),
             Self::Memory(bytes) => write!(f, ": {bytes} bytes"),
         }
@@ -125,7 +130,12 @@ pub fn owed(history: &History) -> Vec<MessageId> {
 }
 
 fn nothing_lost(history: &History, findings: &mut Vec<Finding>) {
-    findings.extend(owed(history).into_iter().map(Finding::Lost));
+    let owed = owed(history);
+    if history.not_recovered.is_empty() {
+        findings.extend(owed.into_iter().map(Finding::Lost));
+    } else if !owed.is_empty() {
+        findings.push(Finding::Undelivered(owed.len()));
+    }
 }
 
 /// Whether a confirmed message need not come.
@@ -190,7 +200,9 @@ pub fn recovery_times(history: &History) -> Vec<RecoveryTime> {
     let mut faults: Vec<&Injected> = history.injected.iter().collect();
     faults.sort_by_key(|it| it.from);
     let mut times = Vec::new();
-    for (n, fault) in faults.iter().enumerate().filter(|(_, it)| it.loses) {
+    // Where nothing was published yet, there was nothing to recover.
+    let first = history.published.iter().flatten().map(|it| it.at).min().unwrap_or(Duration::MAX);
+    for (n, fault) in faults.iter().enumerate().filter(|(_, it)| it.loses && it.from > first) {
         let next = faults.iter().skip(n + 1).map(|it| it.from).min().unwrap_or(Duration::MAX);
         let confirmed = history.published.iter().flatten().filter(|it| it.at >= fault.until);
         let confirmed = confirmed.filter_map(|it| match it.outcome {

@@ -1,10 +1,12 @@
-//! HopMQ, as a client under test.
+//! HopMQ, as a client under test: a connection that recovers, and nothing else of its own.
 
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hopmq_tokio::{
-    ConnectOptions, Connection, Delivery, ExchangeKind, Heartbeat, PublishError, connect_with,
+    Backoff, ConnectOptions, Connection, Delivery, ExchangeKind, Heartbeat, PublishError, Recovery,
+    RecoveryMode, connect_with,
 };
 
 use super::client::{Ack, Client, Consumer, Dial, EXCHANGE, Publisher, QueueSpec, Taken, WhenLost};
@@ -12,6 +14,9 @@ use super::history::{Outcome, QueueKind};
 
 /// The header of a message that may have been sent before.
 const POSSIBLE_DUPLICATE: &str = "x-possible-duplicate";
+
+/// The longest pause between attempts to come back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// HopMQ.
 #[derive(Debug, Clone)]
@@ -24,11 +29,17 @@ impl Client for HopMq {
     type Consumer = hopmq_tokio::Consumer;
 
     async fn connect(dial: &Dial) -> Result<Self, String> {
+        let recovery = Recovery {
+            mode: RecoveryMode::Always,
+            backoff: Backoff { max: LONGEST_PAUSE, ..Backoff::default() },
+            ..Recovery::default()
+        };
         let mut options = ConnectOptions::new()
             .virtual_host(&dial.vhost)
             .connection_name(&dial.name)
             .heartbeat(NonZeroU16::new(dial.heartbeat).map_or(Heartbeat::Off, Heartbeat::Seconds))
             .connect_timeout(dial.connect_timeout)
+            .recovery(recovery)
             .call_timeout(dial.patience)
             .publish_timeout(dial.patience)
             .confirm_timeout(dial.patience);
@@ -38,11 +49,11 @@ impl Client for HopMq {
         connect_with(options).await.map(Self).map_err(|error| error.to_string())
     }
 
-    async fn publisher(&self, _: WhenLost) -> Result<HopPublisher, String> {
+    async fn publisher(&self, when_lost: WhenLost) -> Result<HopPublisher, String> {
         let publisher = async {
             let channel = self.0.open_channel().await?;
             channel.declare_exchange(EXCHANGE, &ExchangeKind::Direct).durable().await?;
-            channel.publisher().exchange(EXCHANGE).mandatory().await
+            channel.publisher().exchange(EXCHANGE).mandatory().when_lost(when_lost.into()).await
         };
         publisher.await.map(HopPublisher).map_err(|error| error.to_string())
     }
@@ -70,6 +81,16 @@ impl Client for HopMq {
 
     async fn close(self) -> Result<(), String> {
         self.0.close().await.map_err(|error| error.to_string())
+    }
+}
+
+impl From<WhenLost> for hopmq_tokio::WhenLost {
+    fn from(when_lost: WhenLost) -> Self {
+        match when_lost {
+            WhenLost::Resend => Self::Resend,
+            WhenLost::Hold => Self::Hold,
+            WhenLost::Fail => Self::Fail,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Many runs, and the table that is made of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,6 +18,9 @@ use super::run::{Report, run};
 /// What each of the runs that go on at once may add to what is allocated, bodies and the record of the run included.
 pub const MEMORY_PER_RUN: usize = 48 * 1024 * 1024;
 
+/// How many threads there are for each run that goes on at once.
+const THREADS_PER_RUN: usize = 8;
+
 /// What is to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -27,16 +30,19 @@ pub struct Options {
     pub parallel: usize,
     /// Whether each run is told in full.
     pub verbose: bool,
+    /// No run is begun later than this after the first.
+    pub time: Option<Duration>,
 }
 
 impl Options {
-    /// From a command line: `--runs N`, `--from S`, `--seed S`, `--parallel P`, `--verbose`.
+    /// From a command line: `--runs N`, `--from S`, `--seed S`, `--parallel P`, `--minutes M`, `--verbose`.
     ///
     /// # Errors
     ///
     /// What is wrong with it.
     pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let (mut runs, mut from, mut seed, mut parallel, mut verbose) = (20, 1, None, 6, false);
+        let (mut runs, mut from, mut seed, mut parallel, mut verbose, mut time) =
+            (20, 1, None, 6, false, None);
         while let Some(argument) = arguments.next() {
             let mut number = || -> Result<u64, String> {
                 let value = arguments.next().ok_or_else(|| format!("{argument} needs a number"))?;
@@ -47,13 +53,14 @@ impl Options {
                 "--from" => from = number()?,
                 "--seed" => seed = Some(number()?),
                 "--parallel" => parallel = number()?,
+                "--minutes" => time = Some(Duration::from_secs(60 * number()?)),
                 "--verbose" => verbose = true,
                 other => return Err(format!("{other} is unknown")),
             }
         }
         let seeds = seed.map_or_else(|| (from..from + runs).collect(), |seed| vec![seed]);
         let parallel = usize::try_from(parallel).map_err(|error| error.to_string())?.max(1);
-        Ok(Self { seeds, parallel, verbose: verbose || seed.is_some() })
+        Ok(Self { seeds, parallel, verbose: verbose || seed.is_some(), time })
     }
 }
 
@@ -112,12 +119,16 @@ impl Total {
 /// When there is no node.
 pub async fn run_all<C: Client>(options: &Options) -> Result<Total, String> {
     let node = Arc::new(SharedNode::start().await?);
+    let start = Instant::now();
     let before = PeakAlloc.current_usage();
     PeakAlloc.reset_peak_usage();
     let places = Arc::new(Semaphore::new(options.parallel));
     let mut runs = JoinSet::new();
     let mut total = Total::default();
     for seed in options.seeds.iter().copied() {
+        if options.time.is_some_and(|time| start.elapsed() > time) {
+            break;
+        }
         let place = places.clone().acquire_owned().await.map_err(|error| error.to_string())?;
         let node = node.clone();
         runs.spawn(async move {
@@ -188,6 +199,20 @@ fn story(report: &Report) -> String {
     text
 }
 
+/// Median, 95 % and worst.
+fn spread<'a>(
+    recoveries: impl Iterator<Item = &'a RecoveryTime>,
+    which: impl Fn(&RecoveryTime) -> Duration,
+) -> String {
+    let mut times: Vec<Duration> = recoveries.map(which).collect();
+    times.sort();
+    let part = |percent: usize| times.get((times.len() * percent / 100).min(times.len().saturating_sub(1)));
+    let shown = |time: Option<&Duration>| {
+        time.map_or_else(|| "-".to_owned(), |it| format!("{:.3} s", it.as_secs_f64()))
+    };
+    format!("{} / {} / {}", shown(part(50)), shown(part(95)), shown(times.last()))
+}
+
 impl fmt::Display for Total {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut row = |what: &str, value: String| writeln!(f, "| {what} | {value} |");
@@ -202,21 +227,23 @@ impl fmt::Display for Total {
         row("consumed", self.consumed.to_string())?;
         row("duplicates", self.duplicates.to_string())?;
         row("repairs by the program (in runs)", format!("{} ({})", self.repairs, self.repaired_runs))?;
-        let times = |which: fn(&RecoveryTime) -> Duration| {
-            let mut times: Vec<Duration> = self.recoveries.iter().map(which).collect();
-            times.sort();
-            let nth = |part: usize| times.get((times.len() * part / 100).min(times.len().saturating_sub(1)));
-            let shown = |time: Option<&Duration>| {
-                time.map_or_else(|| "-".to_owned(), |it| format!("{:.3} s", it.as_secs_f64()))
-            };
-            format!("{} / {} / {}", shown(nth(50)), shown(nth(95)), shown(times.last()))
-        };
         row("losses measured", self.recoveries.len().to_string())?;
-        row("until the first confirm: median / 95 % / worst", times(|it| it.confirm))?;
-        row("until the first delivery: median / 95 % / worst", times(|it| it.delivery))?;
+        row(
+            "until the first confirm: median / 95 % / worst",
+            spread(self.recoveries.iter(), |it| it.confirm),
+        )?;
+        row(
+            "until the first delivery: median / 95 % / worst",
+            spread(self.recoveries.iter(), |it| it.delivery),
+        )?;
+        for kind in self.recoveries.iter().map(|it| it.kind).collect::<BTreeSet<_>>() {
+            let of_kind = self.recoveries.iter().filter(|it| it.kind == kind);
+            row(&format!("until both after {kind}"), spread(of_kind, |it| it.confirm.max(it.delivery)))?;
+        }
         row("peak of memory", format!("{} MiB", self.peak / 1024 / 1024))?;
         for (what, kinds) in [
             ("lost", &["lost"][..]),
+            ("confirmed and not consumed where a queue was not served again", &["undelivered"]),
             ("from nowhere", &["from nowhere"]),
             ("out of order, unmarked duplicates", &["out of order", "unmarked"]),
             ("stuck", &["stuck"]),
@@ -240,12 +267,22 @@ pub fn main<C: Client>() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(error) => {
-            eprintln!("{error}\nusage: [--runs N] [--from SEED] [--seed SEED] [--parallel N] [--verbose]");
+            eprintln!(
+                "{error}\nusage: [--runs N] [--from SEED] [--seed SEED] [--parallel N] [--minutes N] [--verbose]"
+            );
             return ExitCode::from(2);
         }
     };
     let start = Instant::now();
-    let total = match crate::scenarios::multi_thread().block_on(run_all::<C>(&options)) {
+    // Threads enough that a run whose client blocks one for ever, as lapin may, does not stop the others.
+    let threads = THREADS_PER_RUN * options.parallel;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let done = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
+        let done = runtime.block_on(run_all::<C>(&options));
+        runtime.shutdown_background(); // it would wait for the threads that are blocked
+        done
+    });
+    let total = match done {
         Ok(total) => total,
         Err(error) => {
             eprintln!("{error}");

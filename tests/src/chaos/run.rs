@@ -173,6 +173,8 @@ impl Running<'_> {
             stop,
         };
         let (mut consumers, mut publishers) = (JoinSet::new(), JoinSet::new());
+        // RabbitMQ 3.10 that is killed while it makes a quorum queue may leave one that no declare is ever answered for.
+        let calm = self.node.calm().await;
         let started = timeout(BEGINNING, async {
             let tags = self.start_consumers(&shared(&for_consumers, consuming), &mut consumers).await;
             self.start_publishers(&shared(&for_publishers, publishing), &mut publishers).await;
@@ -181,6 +183,7 @@ impl Running<'_> {
         let Ok(tags) = started.await else {
             return self.never_began();
         };
+        drop(calm);
 
         self.make_trouble().await;
         // From here on the node is left alone, so that what is not well is the client's doing.
