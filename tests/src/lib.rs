@@ -11,6 +11,7 @@ pub mod fuzz;
 pub mod node;
 pub mod programs;
 pub mod scenarios;
+pub mod sources;
 pub mod world;
 
 // Its examples need OpenTelemetry, which nothing but tests depends on.

@@ -2,21 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use hopmq_tests::sources;
 
 #[test]
 fn each_trap_has_a_test_that_cites_it() {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut functions = BTreeMap::new();
-    for folder in ["hopmq-proto", "hopmq", "hopmq-tokio", "hopmq-blocking", "tests"] {
-        for file in rust_files(&workspace.join(folder)) {
-            functions_of(&fs::read_to_string(&file).unwrap(), &mut functions);
-        }
-    }
-
-    let table = fs::read_to_string(workspace.join("docs/traps.md")).unwrap();
+    let functions = sources::functions().unwrap();
+    let table = sources::document("docs/traps.md").unwrap();
     let mut expected = 1..=40;
     for row in table
         .lines()
@@ -39,45 +30,6 @@ fn each_trap_has_a_test_that_cites_it() {
         }
     }
     assert_eq!(expected.next(), None);
-}
-
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(rust_files(&path));
-        } else if path.extension().is_some_and(|it| it == "rs") {
-            files.push(path);
-        }
-    }
-    files
-}
-
-/// Each function by its name, from the comment above it to the next one: a test, a scenario, or a property.
-fn functions_of(source: &str, functions: &mut BTreeMap<String, Vec<String>>) {
-    let mut above = String::new();
-    let mut current = None;
-    for line in source.lines() {
-        let text = line.trim_start();
-        if text.starts_with("//") || text.starts_with("#[") {
-            above.push_str(line);
-            continue;
-        }
-        let signature = text.strip_prefix("pub ").unwrap_or(text);
-        let signature = signature.strip_prefix("async ").unwrap_or(signature);
-        if let Some(named) = signature.strip_prefix("fn ") {
-            let name = named.split(['(', '<']).next().unwrap().to_owned();
-            functions.entry(name.clone()).or_default().push(String::new());
-            current = Some(name);
-        }
-        if let Some(text) = current.as_ref().and_then(|it| functions.get_mut(it)).and_then(|it| it.last_mut())
-        {
-            text.push_str(&above);
-            text.push_str(line);
-        }
-        above.clear();
-    }
 }
 
 /// `trap_26_…`, `trap_3_and_4_…` or "trap 26".
