@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use hopmq_proto::amqp::{ShortStr, basic, queue};
 use hopmq_proto::client::{
-    CallError, CloseReason, EntityFilter, Event, Recovery, RecoveryMode, Reply, Settle, SettleError, WhenLost,
+    CallError, CloseReason, EntityFilter, Event, Recovery, RecoveryMode, Reply, Settle, SettleError, Token,
+    WhenLost,
 };
 use hopmq_proto::{Engine, Want};
 
@@ -225,4 +226,41 @@ fn a_queue_that_the_dead_connection_still_locks_is_tried_again() {
     net.run();
     assert_eq!(net.delivered(consumer).len(), 1);
     assert!(!net.events.iter().any(|event| matches!(event, Event::Degraded { .. })));
+}
+
+/// An exclusive consumer whose connection is cut, and the server does not notice.
+fn exclusive_consumer(net: &mut Net) -> (Token, hopmq_proto::broker::ConnectionId) {
+    let channel = net.channel();
+    net.declare(channel, queue::Declare { exclusive: false, durable: true, ..exclusive("jobs") });
+    let queue = ShortStr::from_static("jobs");
+    let consume = basic::Consume { queue, exclusive: true, ..basic::Consume::default() };
+    let consumer = net.session.call(channel, consume, net.now).unwrap();
+    net.run();
+    net.reply(consumer).unwrap();
+    (consumer, net.cut_unnoticed())
+}
+
+#[test]
+fn an_exclusive_consumer_waits_until_the_server_has_noticed_the_loss() {
+    let mut net = Net::new(Recovery::default());
+    let (consumer, dead) = exclusive_consumer(&mut net);
+    net.pass(Duration::from_secs(40));
+    assert!(!net.session.is_open(), "the dead connection has its consumer still");
+    net.broker.connection(dead).unwrap().handle_eof(net.now);
+    net.pass(Duration::from_secs(6));
+    assert!(net.session.is_open());
+    let resumed = |event: &Event| matches!(event, Event::ConsumerResumed { consumer: c } if *c == consumer);
+    assert!(net.events.iter().any(resumed), "{:?}", net.events);
+    assert!(!net.events.iter().any(|event| matches!(event, Event::Degraded { .. })));
+}
+
+#[test]
+fn an_exclusive_consumer_that_stays_locked_out_is_given_up() {
+    let mut net = Net::new(Recovery { locked_for: Duration::from_secs(3), ..Recovery::default() });
+    let (consumer, _) = exclusive_consumer(&mut net);
+    net.pass(Duration::from_secs(10));
+    assert!(net.session.is_open());
+    let ended = |event: &Event| matches!(event, Event::ConsumerCancelled { consumer: c } if *c == consumer);
+    assert!(net.events.iter().any(ended), "{:?}", net.events);
+    assert!(net.events.iter().any(|event| matches!(event, Event::Degraded { .. })));
 }

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use super::held::Run;
 use super::kept::Store;
 use super::lives::Private;
+use super::locked::Locked;
 use crate::amqp::{FRAME_MIN_SIZE, HEARTBEAT_FRAME, Method, WireError, write_method};
 use crate::client::session::Topology;
 use crate::client::{CloseReason, Config, Event, Lost, PeerMisbehaved, Token};
@@ -61,6 +62,7 @@ pub(super) struct Core {
     pub(super) live: bool,
     /// How many channels are being brought back.
     pub(super) resuming: usize,
+    pub(super) locked: Locked,
     /// Publishes are refused while so many bytes are kept.
     pub(super) max_kept: usize,
     pub(super) kept: Store,
@@ -90,6 +92,7 @@ impl Core {
             keeps: false,
             live: false,
             resuming: 0,
+            locked: Locked::default(),
             max_kept: usize::MAX,
             kept: Store::default(),
             topology: Topology::new(MAX_ENTITIES),

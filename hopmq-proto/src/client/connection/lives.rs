@@ -142,15 +142,28 @@ impl Connection {
         }
     }
 
-    /// Brings the channels back that were lost: sends what they need.
-    pub(in crate::client) fn resume_channels(&mut self, now: Instant) {
+    /// Brings the channels back that were lost: sends what they need. Until `locked_until` it is tried again where the
+    /// connection before is in the way.
+    pub(in crate::client) fn resume_channels(&mut self, locked_until: Instant, now: Instant) {
         self.core.live = true;
+        self.core.locked.start(locked_until);
+        self.work.resume(&mut self.core, now);
+    }
+
+    /// When channels that found their place locked try again.
+    pub(in crate::client) const fn locked_at(&self) -> Option<Instant> {
+        self.core.locked.at()
+    }
+
+    /// They try again.
+    pub(in crate::client) fn resume_locked(&mut self, now: Instant) {
+        self.core.locked.on_again();
         self.work.resume(&mut self.core, now);
     }
 
     /// Whether channels are still being brought back.
     pub(in crate::client) const fn is_resuming(&self) -> bool {
-        self.core.resuming > 0
+        self.core.resuming > 0 || self.core.locked.at().is_some()
     }
 
     /// Whatever outlives a loss is kept from now on: up to so many bytes of publishes.

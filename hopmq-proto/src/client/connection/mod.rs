@@ -14,6 +14,7 @@ mod held;
 mod kept;
 mod last_queue;
 mod lives;
+mod locked;
 mod phase;
 mod publishing;
 mod returns;

@@ -394,7 +394,7 @@ impl Session {
 
     fn on_restored(&mut self, outcomes: Vec<EntityOutcome>, now: Instant) {
         outcomes.into_iter().for_each(|outcome| self.on_outcome(outcome));
-        self.connection.resume_channels(now);
+        self.connection.resume_channels(now + self.recovery.locked_for, now);
         self.change(Change::Restored { deadline: self.answer_due(now) }, now);
         self.resume(now);
     }
@@ -431,6 +431,13 @@ impl Session {
                 let why = String::from("the server did not answer what was to be brought back");
                 self.connection.handle_transport_error(why, now);
             }
+            Life::Resuming { .. } if self.connection.locked_at().is_some_and(|at| at <= now) => {
+                self.connection.resume_locked(now);
+                let due = self.answer_due(now);
+                if let Life::Resuming { deadline } = self.life.state_mut() {
+                    *deadline = due;
+                }
+            }
             Life::Open { stable_at: Some(at) } if at <= now => {
                 self.dialing.on_stable();
                 if let Life::Open { stable_at } = self.life.state_mut() {
@@ -447,7 +454,9 @@ impl Session {
             Life::Restoring { restore, deadline, .. } => {
                 Some(restore.poll_timeout().map_or(*deadline, |at| at.min(*deadline)))
             }
-            Life::Resuming { deadline } => Some(*deadline),
+            Life::Resuming { deadline } => {
+                Some(self.connection.locked_at().map_or(*deadline, |at| at.min(*deadline)))
+            }
             Life::Open { stable_at } => *stable_at,
             Life::Waiting { until } => Some(*until),
             Life::Handshaking(_) | Life::Parting(_) | Life::Ended => None,

@@ -36,7 +36,8 @@ pub struct Recovery {
     /// The endpoints are tried in an order drawn anew for each round, in place of the order they are given in. It
     /// spreads many clients over a cluster.
     pub shuffle: bool,
-    /// How long an exclusive queue may be locked (405) by the connection before, which the server has not found dead yet.
+    /// How long an exclusive queue (405) or an exclusive consumer (403) may be locked by the connection before, which the
+    /// server has not found dead yet.
     pub locked_for: Duration,
     /// How many bytes of publishes may wait for their confirm or for the connection to come back, all channels
     /// together. Publishes are refused while there are more.

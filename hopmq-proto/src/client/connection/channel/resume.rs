@@ -253,12 +253,23 @@ impl Channel {
             self.end(core, &reason, now);
             return Flow::Ended(reason);
         };
-        if suspects.len() == 1 {
+        let is_found = suspects.len() == 1;
+        let is_locked = is_found && self.may_be_locked(*first, &reason) && core.locked.on_locked(now);
+        if is_found && !is_locked {
             self.leave_out(core, *first, &reason);
         }
         self.lose(core, &reason, true, now);
-        self.reopen(core, true, now);
+        if !is_locked {
+            self.reopen(core, true, now);
+        }
         Flow::Continue
+    }
+
+    /// Whether it may be the connection before that keeps an exclusive consumer out.
+    fn may_be_locked(&self, consumer: Token, reason: &CloseReason) -> bool {
+        let is_refused =
+            matches!(reason, CloseReason::Server(close) if close.code == ReplyCode::ACCESS_REFUSED);
+        is_refused && self.consumers.revival(consumer).is_some_and(|revival| revival.consume.exclusive)
     }
 
     /// A consumer cannot be started again.
