@@ -42,8 +42,9 @@ fn has(scenarios: &[(&str, Scenario)], test: &str) -> bool {
 /// Where a test of `tests/tests` runs.
 fn servers_of(file: &str) -> &'static [usize] {
     match file {
-        "interop_rabbitmq_own" => &[0],
+        "chaos" | "interop_rabbitmq_own" => &[0],
         "blocking" | "credentials" | "interop_embedded" | "tls" => &[2],
+        file if file.starts_with("session/") => &[2],
         "metrics" | "tracing" => &[2, 3], // some here, some there
         "judges" => EVERYWHERE,           // its bodies are tests of the interop programs too
         _ => SCRIPTED,
