@@ -3,6 +3,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use super::session::{Entity, EntityOutcome, Refused};
@@ -178,6 +179,7 @@ impl Event {
             Self::Reply { result: Ok(Reply::Message { delivery, .. }), .. } => delivery.message.size(),
             Self::Returned { returned, .. }
             | Self::Confirmed { result: Ok(Confirmation::Returned(returned)), .. } => returned.message.size(),
+            Self::Confirmed { result: Ok(Confirmation::Unsent(unsent)), .. } => unsent.body.len(),
             _ => 0,
         };
         size_of::<Self>() + message
@@ -239,6 +241,17 @@ pub enum Confirmation {
     Nacked,
     /// It was mandatory and no queue took it, so it came back.
     Returned(Box<Returned>),
+    /// It was held while the connection was away, and was never sent: the server does not have it.
+    Unsent(Box<Unsent>),
+}
+
+/// A publish that was held while the connection was away, and then could not be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsent {
+    /// Why not: why its channel or connection ended, most often.
+    pub reason: Arc<CloseReason>,
+    /// Its body.
+    pub body: Bytes,
 }
 
 /// How many publishes of a channel are not known to be on the server, since this was last asked.
@@ -248,7 +261,7 @@ pub struct ConfirmFailures {
     pub nacked: u64,
     /// They were mandatory and no queue took them.
     pub returned: u64,
-    /// No confirm came within `confirm_timeout`: the server may or may not have them.
+    /// No confirm came within `confirm_timeout`, or before their connection was lost: the server may or may not have them.
     pub lost: u64,
 }
 

@@ -17,7 +17,7 @@ pub use close::{
 pub use config::{Config, Heartbeat};
 pub use connection::{CommandError, Connection, PublishError, Settle, SettleError};
 pub use event::{
-    CallError, ChannelId, ConfirmFailures, Confirmation, DeliveryId, Event, Reply, ServerInfo, Token,
+    CallError, ChannelId, ConfirmFailures, Confirmation, DeliveryId, Event, Reply, ServerInfo, Token, Unsent,
 };
 pub use message::{Delivery, Message, Returned};
 pub use session::{

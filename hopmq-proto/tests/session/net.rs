@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hopmq_proto::amqp::{Method, Properties, Publish, ShortStr, basic, confirm, queue};
 use hopmq_proto::broker::{self, Broker, ConnectionId, Peer};
-use hopmq_proto::client::{ChannelId, Config, Event, Recovery, Reply, Session, Token, WhenLost};
+use hopmq_proto::client::{
+    ChannelId, Config, Confirmation, Event, Recovery, Reply, Session, Token, WhenLost,
+};
 use hopmq_proto::{Engine, Instant, Want};
 
 pub(crate) struct Net {
@@ -231,7 +233,9 @@ impl Net {
             .events
             .iter()
             .filter_map(|event| match event {
-                Event::Confirmed { token: t, result } if *t == token => Some(result.is_ok()),
+                Event::Confirmed { token: t, result } if *t == token => {
+                    Some(matches!(result, Ok(Confirmation::Acked)))
+                }
                 _ => None,
             })
             .collect();

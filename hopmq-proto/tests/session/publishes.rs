@@ -3,7 +3,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use hopmq_proto::Engine;
 use hopmq_proto::amqp::{Properties, Publish, ShortStr, queue};
-use hopmq_proto::client::{CommandError, Event, PublishError, Recovery, WhenLost};
+use hopmq_proto::client::{
+    CloseReason, CommandError, Confirmation, Event, PublishError, Recovery, Token, WhenLost,
+};
 
 use crate::net::Net;
 
@@ -106,4 +108,45 @@ fn what_is_kept_is_bounded_in_bytes() {
     net.pass(Duration::from_secs(1));
     assert!(net.events.iter().any(|event| matches!(event, Event::Writable)), "{:?}", net.events);
     assert!(net.session.publish(channel, &publish, &Properties::new(), &body, net.now).is_ok());
+}
+
+/// The body of a publish that was given back, and why it was; nothing when the server may have it.
+fn given_back(net: &Net, token: Token) -> Option<(Bytes, CloseReason)> {
+    net.events.iter().find_map(|event| match event {
+        Event::Confirmed { token: t, result: Ok(Confirmation::Unsent(unsent)) } if *t == token => {
+            Some((unsent.body.clone(), (*unsent.reason).clone()))
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn what_was_held_and_never_sent_is_given_back() {
+    let mut net = Net::new(Recovery { max_rounds: Some(2), ..Recovery::default() });
+    let [channel, other] = [net.channel(), net.channel()];
+    net.confirms(channel);
+    net.confirms(other);
+    net.declare(channel, durable("q"));
+    let under_way = net.publish(channel, "q", "under way", WhenLost::Resend);
+    net.up[0] = false;
+    net.cut();
+    let publish = Publish { routing_key: b"q", ..Publish::default() };
+    let held = [1, 1000].map(|size| {
+        let body = Bytes::from(vec![7; size]);
+        let token = net.session.publish(channel, &publish, &Properties::new(), &body, net.now);
+        (token.unwrap().unwrap(), body)
+    });
+    let of_a_channel = net.publish(other, "q", "of a channel", WhenLost::Hold);
+    let _closing = net.session.close_channel(other, net.now).unwrap();
+    net.run();
+    let back = given_back(&net, of_a_channel);
+    assert_eq!(back, Some(("of a channel".into(), CloseReason::Requested)), "{:?}", net.events);
+
+    net.pass(Duration::from_secs(10));
+    let lost = net.session.close_reason().expect("it has given up").clone();
+    for (token, body) in held {
+        assert_eq!(given_back(&net, token), Some((body, (*lost).clone())));
+    }
+    assert_eq!(given_back(&net, under_way), None);
+    assert_eq!(net.fate(under_way), Some(false));
 }

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use hopmq_proto::client::{CallError, ConfirmFailures, Confirmation, Reply, Token};
+use hopmq_proto::client::{CallError, CommandError, ConfirmFailures, Confirmation, Reply, Token, Unsent};
 use thiserror::Error as ThisError;
 
 use super::call::Call;
@@ -43,6 +43,10 @@ fn outcome(result: Result<Confirmation, CallError>) -> Result<(), PublishError> 
         Ok(Confirmation::Acked) => Ok(()),
         Ok(Confirmation::Nacked) => Err(PublishError::Nacked),
         Ok(Confirmation::Returned(returned)) => Err(PublishError::Returned(returned)),
+        Ok(Confirmation::Unsent(unsent)) => {
+            let Unsent { reason, body } = *unsent;
+            Err(PublishError::NotSent { error: CommandError::Closed(reason), body })
+        }
         Err(error) => Err(PublishError::Unconfirmed(error)),
     }
 }
@@ -50,7 +54,7 @@ fn outcome(result: Result<Confirmation, CallError>) -> Result<(), PublishError> 
 impl Drop for Confirm {
     fn drop(&mut self) {
         if let Some(token) = self.token {
-            self.channel.shared().look(|state| state.forget_confirm(token));
+            drop(self.channel.shared().look(|state| state.forget_confirm(token)));
         }
     }
 }

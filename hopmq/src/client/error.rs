@@ -53,7 +53,8 @@ impl Error {
 #[non_exhaustive]
 pub enum PublishError {
     /// It was not sent. The body comes back. With [`CommandError::Disconnected`] because the connection is lost, and the
-    /// publisher does not [wait](super::NewPublisher::when_lost) for it.
+    /// publisher does not [wait](super::NewPublisher::when_lost) for it; with [`CommandError::Closed`] because its channel or
+    /// connection has ended, also when that was while it waited for a lost connection to come back.
     #[error("not sent: {error}")]
     NotSent {
         /// Why.

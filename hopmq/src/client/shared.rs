@@ -260,8 +260,9 @@ impl State {
         self.confirms.poll(cx, token, &mut self.stale)
     }
 
-    pub(crate) fn forget_confirm(&mut self, token: Token) {
-        self.confirms.forget(token, &mut self.stale);
+    /// Gives what has come, to be dropped without the lock: who owns a body may have handles.
+    pub(super) fn forget_confirm(&mut self, token: Token) -> Option<Slot<Result<Confirmation, CallError>>> {
+        self.confirms.forget(token, &mut self.stale)
     }
 
     /// Asks to be woken when there is room for a publish again. Whoever asks for the first time gets a ticket, and
@@ -293,9 +294,12 @@ impl State {
     fn hand_out(&mut self, event: Event, woken: &mut Vec<Waker>, now: Instant) {
         match event {
             Event::Delivery { consumer, delivery } => self.on_delivery(consumer, delivery, woken, now),
-            Event::Confirmed { token, result } => {
-                woken.extend(self.confirms.fill(token, result).ok().flatten());
-            }
+            Event::Confirmed { token, result } => match self.confirms.fill(token, result) {
+                Ok(waker) => woken.extend(waker),
+                // Who owns the body may have handles.
+                Err(Ok(Confirmation::Unsent(unsent))) => self.engine.outbox().drop_later(unsent.body),
+                Err(_) => {}
+            },
             Event::Reply { token, result } => self.on_reply(token, result, woken, now),
             Event::Writable => self.room.wake_all(woken),
             Event::Opened(info) => {

@@ -214,8 +214,8 @@ pub async fn close_wins(server: &Server) {
     timeout(PATIENCE, connection.close()).await.expect("it waits for nobody").unwrap();
     assert_eq!(connection.state(), ConnectionState::Closed(CloseReason::Requested.into()));
     match timeout(PATIENCE, confirm).await.expect("it is resolved") {
-        Err(PublishError::Unconfirmed(CallError::Closed(reason))) => {
-            assert_eq!(*reason, CloseReason::Requested);
+        Err(PublishError::NotSent { error: CommandError::Closed(reason), body }) => {
+            assert_eq!((&*reason, &body[..]), (&CloseReason::Requested, &b"held"[..]));
         }
         other => panic!("{other:?}"),
     }

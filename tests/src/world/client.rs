@@ -285,6 +285,7 @@ impl Client {
         match confirmation {
             Confirmation::Acked => assert!(!returns, "message {no} should have come back"),
             Confirmation::Nacked => panic!("the broker refuses no message"),
+            Confirmation::Unsent(_) => panic!("nothing is held without recovery"),
             Confirmation::Returned(returned) => {
                 assert_eq!(self.on_returned(&returned, ledger), no, "a return for another publish");
             }

@@ -11,8 +11,8 @@ use super::{CommandError, PublishError};
 use crate::Instant;
 use crate::amqp::{Properties, Publish, basic, write_content, write_publish};
 use crate::client::{
-    CallError, ChannelId, CloseReason, ConfirmFailures, Event, PeerMisbehaved, Reply, Returned, Token,
-    WhenLost,
+    CallError, ChannelId, CloseReason, ConfirmFailures, Confirmation, Event, PeerMisbehaved, Reply, Returned,
+    Token, Unsent, WhenLost,
 };
 
 /// The publishes of one channel: whether there is room for another one, and what became of those before.
@@ -246,8 +246,7 @@ impl Publishing {
     pub(super) fn end(&mut self, core: &mut Core, reason: &Arc<CloseReason>) {
         let Some(confirms) = &mut self.confirms else { return };
         for (token, kept) in confirms.drain() {
-            core.release_kept(kept);
-            core.emit(Event::Confirmed { token, result: Err(CallError::Closed(reason.clone())) });
+            fail(core, token, kept, reason);
         }
         for token in confirms.drain_waits() {
             core.emit(Event::Reply { token, result: Err(CallError::Closed(reason.clone())) });
@@ -265,8 +264,7 @@ impl Publishing {
         (self.stopped, self.committing) = (false, false);
         let Some(confirms) = &mut self.confirms else { return };
         for (token, kept) in confirms.on_lost(repeat) {
-            core.release_kept(kept);
-            core.emit(Event::Confirmed { token, result: Err(CallError::Closed(reason.clone())) });
+            fail(core, token, kept, reason);
         }
         self.answer_waits(core, id);
     }
@@ -288,10 +286,8 @@ impl Publishing {
                 Ok(fingerprint) => confirms.on_sent(fingerprint, now),
                 Err(error) => {
                     let reason = Arc::new(CloseReason::Unsendable(error));
-                    if let Some((_, kept)) = confirms.take_unsent() {
-                        core.release_kept(kept);
-                    }
-                    core.emit(Event::Confirmed { token, result: Err(CallError::Closed(reason)) });
+                    let kept = confirms.take_unsent().and_then(|(_, kept)| kept);
+                    fail(core, token, kept, &reason);
                 }
             }
         }
@@ -324,4 +320,16 @@ impl Publishing {
             core.emit(Event::Writable);
         }
     }
+}
+
+/// A publish has no confirm. One that was never sent is given back.
+fn fail(core: &mut Core, token: Token, kept: Option<Kept>, reason: &Arc<CloseReason>) {
+    let reason = reason.clone();
+    let unsent = kept.as_ref().filter(|kept| !kept.sent).map(|kept| kept.message.clone().into_body());
+    let result = match unsent {
+        Some(body) => Ok(Confirmation::Unsent(Box::new(Unsent { reason, body }))),
+        None => Err(CallError::Closed(reason)),
+    };
+    core.release_kept(kept);
+    core.emit(Event::Confirmed { token, result });
 }

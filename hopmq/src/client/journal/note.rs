@@ -59,6 +59,11 @@ impl Note {
 }
 
 impl Refused {
+    pub(super) fn on_unknown(&mut self, cause: impl FnOnce() -> CallError) {
+        self.unknown += 1;
+        self.cause.get_or_insert_with(cause);
+    }
+
     pub(super) fn tell(self, span: &Span) {
         let Self { nacked, returned, example, unknown, cause } = self;
         if nacked > 0 {

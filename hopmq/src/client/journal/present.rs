@@ -102,6 +102,7 @@ impl Journal {
             Ok(Confirmation::Acked) => "acked",
             Ok(Confirmation::Nacked) => "nacked",
             Ok(Confirmation::Returned(_)) => "returned",
+            Ok(Confirmation::Unsent(_)) => "unsent",
             Err(_) => "unknown",
         };
         self.note(LevelFilter::TRACE, || Note::Confirmed { token: token.as_u64(), fate });
@@ -116,10 +117,10 @@ impl Journal {
                 refused.returned += 1;
                 refused.example.get_or_insert_with(|| returned.clone());
             }
-            Err(error) => {
-                refused.unknown += 1;
-                refused.cause.get_or_insert_with(|| error.clone());
+            Ok(Confirmation::Unsent(unsent)) => {
+                refused.on_unknown(|| CallError::Closed(unsent.reason.clone()));
             }
+            Err(error) => refused.on_unknown(|| error.clone()),
         }
     }
 

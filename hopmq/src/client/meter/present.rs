@@ -106,7 +106,7 @@ impl Counts {
                     Ok(Confirmation::Acked) => &mut self.counted.confirmed,
                     Ok(Confirmation::Nacked) => &mut self.counted.nacked,
                     Ok(Confirmation::Returned(_)) => &mut self.counted.returned,
-                    Err(_) => &mut self.counted.unknown,
+                    Ok(Confirmation::Unsent(_)) | Err(_) => &mut self.counted.unknown,
                 };
                 *fate += 1;
             }

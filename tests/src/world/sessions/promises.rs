@@ -25,6 +25,8 @@ pub(super) struct Promise {
     pub(super) lasts: bool,
     /// The fate that was told: whether the broker has it.
     pub(super) fate: Option<bool>,
+    /// It was given back, as never sent.
+    unsent: bool,
     /// How often it was delivered for the first time, as the broker says, and without a mark.
     pub(super) firsts: u32,
     pub(super) deliveries: u32,
@@ -63,6 +65,7 @@ impl Promises {
             when_lost: WhenLost::Resend,
             lasts,
             fate: None,
+            unsent: false,
             firsts: 0,
             deliveries: 0,
             size,
@@ -72,6 +75,15 @@ impl Promises {
 
     pub(super) fn of(&mut self, no: MessageNo) -> &mut Promise {
         &mut self.all[no]
+    }
+
+    /// A message is given back, as never sent.
+    pub(super) fn on_unsent(&mut self, no: MessageNo, body: &[u8]) {
+        let promise = self.of(no);
+        assert_eq!(promise.deliveries, 0, "message {no} was delivered, and is given back as never sent");
+        assert_eq!(body.first_chunk(), Some(&no.to_be_bytes()), "message {no} comes back with another body");
+        assert_eq!(body.len(), promise.size, "message {no} comes back changed");
+        promise.unsent = true;
     }
 
     pub(super) fn made(&self) -> usize {
@@ -94,6 +106,7 @@ impl Promises {
         let promise = self.all.get_mut(no).unwrap_or_else(|| panic!("message {no} was never made"));
         assert_eq!(message.body().len(), promise.size, "message {no} has changed");
         assert_eq!(properties.message_id, ShortStr::new(no.to_string()).ok(), "message {no} has changed");
+        assert!(!promise.unsent, "message {no} was given back as never sent, and comes");
         let duplicate = promise.deliveries > 0;
         promise.deliveries += 1;
         if marked {

@@ -146,6 +146,9 @@ impl User {
                 let has = matches!(result, Ok(Confirmation::Acked));
                 self.tally.confirmed += u64::from(has);
                 self.tally.unconfirmed += u64::from(!has);
+                if let Ok(Confirmation::Unsent(unsent)) = &result {
+                    promises.on_unsent(no, &unsent.body);
+                }
                 let promise = promises.of(no);
                 assert!(promise.fate.is_none(), "message {no} has two fates");
                 promise.fate = Some(has);
