@@ -71,7 +71,8 @@ pub enum ConnectionEvent {
     Recovered {
         /// How long it was away.
         took: Duration,
-        /// What became of each thing that was declared on it.
+        /// What became of each exchange, queue and binding that was declared on it. Of a consumer that did not come back
+        /// only [`Degraded`](ConnectionEvent::Degraded) tells, and its own end.
         outcomes: Arc<[EntityOutcome]>,
     },
     /// The connection has ended. Nothing follows.

@@ -9,6 +9,7 @@ pub struct SessionTally {
     pub messages: u64,
     pub confirmed: u64,
     pub unconfirmed: u64,
+    pub unsent: u64,
     pub delivered: u64,
     pub duplicates: u64,
     pub stale: u64,
@@ -49,6 +50,6 @@ macro_rules! fields {
 }
 
 fields! {
-    worlds steps messages confirmed unconfirmed delivered duplicates stale losses recovered failed_attempts restarts
+    worlds steps messages confirmed unconfirmed unsent delivered duplicates stale losses recovered failed_attempts restarts
     forced cuts renamed degraded resumed cancelled held timeouts gave_up
 }

@@ -148,6 +148,7 @@ impl User {
                 self.tally.unconfirmed += u64::from(!has);
                 if let Ok(Confirmation::Unsent(unsent)) = &result {
                     promises.on_unsent(no, &unsent.body);
+                    self.tally.unsent += 1;
                 }
                 let promise = promises.of(no);
                 assert!(promise.fate.is_none(), "message {no} has two fates");
