@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod edges;
 mod net;
 mod other;
 mod publishes;
 mod returns;
+mod script;
+#[path = "../support/mod.rs"]
+mod support;
 mod topology;
 mod twin;

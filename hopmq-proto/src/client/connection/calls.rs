@@ -189,19 +189,19 @@ impl Calls {
         }
     }
 
-    /// The token of a call that is due, which becomes a tombstone.
+    /// The token of a call that is due, which becomes a tombstone. One that was repeated after a loss may be due before
+    /// those in front of it.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<Token> {
-        let sent =
-            self.waiting.iter_mut().take_while(|call| call.due <= now).find_map(|call| call.token.take());
+        let mut sent = self.waiting.iter_mut().filter(|call| call.due <= now);
         let mut unsent = self.unsent.iter_mut().filter(|call| call.due <= now);
-        sent.or_else(|| unsent.find_map(|call| call.token.take()))
+        sent.find_map(|call| call.token.take()).or_else(|| unsent.find_map(|call| call.token.take()))
     }
 
-    /// When the oldest call that somebody waits for is due.
+    /// When the first call that somebody waits for is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        let sent = self.waiting.iter().find(|call| call.token.is_some()).map(|call| call.due);
+        let sent = self.waiting.iter().filter(|call| call.token.is_some()).map(|call| call.due);
         let unsent = self.unsent.iter().filter(|call| call.token.is_some()).map(|call| call.due);
-        sent.into_iter().chain(unsent).min()
+        sent.chain(unsent).min()
     }
 
     /// Forgets all calls, and gives the tokens to resolve.

@@ -22,6 +22,8 @@ pub(super) struct Channels {
     spare: Option<u16>,
     /// The session's own channel, which has the highest number.
     private: Option<Box<Channel>>,
+    /// A consumer has ended the life before: they are started one by one, to see which it was.
+    careful: bool,
 }
 
 #[derive(Debug)]
@@ -48,9 +50,11 @@ impl Channels {
 
     /// Opens a channel with the lowest free number.
     pub(super) fn open(&mut self, core: &mut Core, now: Instant) -> Result<(ChannelId, Token), CommandError> {
-        if let Some(Reverse(number)) = self.free.pop()
+        let lowest = self.free.peek().map(|Reverse(number)| *number);
+        if let Some(number) = lowest.filter(|number| *number <= self.max)
             && let Some(slot) = self.slots.get_mut(usize::from(number) - 1)
         {
+            self.free.pop();
             slot.incarnation = slot.incarnation.wrapping_add(1);
             let id = ChannelId { number, incarnation: slot.incarnation };
             let (channel, token) = Channel::open(core, id, now);
@@ -78,6 +82,9 @@ impl Channels {
 
     /// This very channel.
     pub(super) fn by_id(&mut self, id: ChannelId) -> Result<&mut Channel, CommandError> {
+        if let Some(private) = self.private.as_deref_mut().filter(|channel| channel.id() == id) {
+            return Ok(private);
+        }
         match self.slots.get_mut(usize::from(id.number).wrapping_sub(1)) {
             Some(slot) if slot.incarnation == id.incarnation => match &mut slot.state {
                 SlotState::Used(channel) => Ok(channel),
@@ -88,10 +95,7 @@ impl Channels {
             {
                 Err(CommandError::Closed(reason.clone()))
             }
-            _ => match &mut self.private {
-                Some(channel) if channel.id() == id => Ok(channel),
-                _ => Err(CommandError::Stale),
-            },
+            _ => Err(CommandError::Stale),
         }
     }
 
@@ -139,6 +143,15 @@ impl Channels {
         }
     }
 
+    /// Brings back what has not been yet. True when there is something.
+    pub(super) fn resume_rest(&mut self, core: &mut Core, now: Instant) -> bool {
+        if self.careful {
+            self.resume(core, now);
+            self.careful = core.resuming > 0;
+        }
+        self.careful
+    }
+
     /// All that are in use.
     pub(super) fn used(&mut self) -> impl Iterator<Item = &mut Channel> {
         self.slots.iter_mut().filter_map(|slot| match &mut slot.state {
@@ -147,16 +160,29 @@ impl Channels {
         })
     }
 
-    /// Brings back the channels that were lost. Those with a number that the server does not take any more end.
+    /// The server has closed the connection over a consumer that was to be started again. The one that it must have been
+    /// is left out; where it can be one of several, they are started one by one in the next life.
+    pub(super) fn leave_out_culprit(&mut self, core: &mut Core, reason: &Arc<CloseReason>) {
+        let suspects = self.used().map(|channel| channel.starting().count()).sum::<usize>();
+        self.careful |= suspects > 1;
+        if suspects == 1 {
+            self.used().for_each(|channel| channel.leave_out_first(core, reason));
+        }
+    }
+
+    /// Brings back the channels that were lost; with care, the first of them. Those with a number that the server does not
+    /// take any more end.
     pub(super) fn resume(&mut self, core: &mut Core, now: Instant) {
-        let max = self.max;
+        let (max, careful) = (self.max, self.careful);
         for (slot, number) in self.slots.iter_mut().zip(1..) {
             match &mut slot.state {
-                SlotState::Used(channel) if number <= max => channel.resume(core, now),
+                SlotState::Used(_) if careful && core.resuming > 0 => {}
+                SlotState::Used(channel) if number <= max => channel.resume(core, careful, now),
                 SlotState::Used(channel) => {
                     let reason = Arc::new(CloseReason::TooManyChannels(max));
                     channel.end(core, &reason, now);
                     slot.state = SlotState::Free(reason);
+                    self.free.push(Reverse(number)); // a later server may take it again
                 }
                 SlotState::Free(_) => {}
             }

@@ -117,6 +117,7 @@ impl Core {
         (self.last_queued, self.last_received) = (now, now);
         self.private.clear();
         self.resuming = 0;
+        self.locked = Locked::default();
     }
 
     pub(super) fn token(&mut self) -> Token {

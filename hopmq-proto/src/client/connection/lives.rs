@@ -166,6 +166,31 @@ impl Connection {
         self.core.resuming > 0 || self.core.locked.at().is_some()
     }
 
+    /// Brings back a channel that has waited for others. True when there is one.
+    pub(in crate::client) fn resume_rest(&mut self, now: Instant) -> bool {
+        self.work.channels.resume_rest(&mut self.core, now)
+    }
+
+    /// The server has closed the connection over a consumer that was being brought back: it is left out.
+    pub(in crate::client) fn leave_out_culprit(&mut self, reason: &Arc<CloseReason>) {
+        self.work.channels.leave_out_culprit(&mut self.core, reason);
+    }
+
+    /// Whether work is done: the handshake is over, and nobody has closed it.
+    pub(in crate::client) const fn is_open(&self) -> bool {
+        matches!(self.phase.state(), Phase::Open)
+    }
+
+    /// Whether what the server sends is read.
+    pub(in crate::client) fn is_read(&self) -> bool {
+        self.core.may_read()
+    }
+
+    /// Whether nothing can be written any more, and another life can follow.
+    pub(in crate::client) const fn is_down(&self) -> bool {
+        matches!(self.phase.state(), Phase::Down)
+    }
+
     /// Whatever outlives a loss is kept from now on: up to so many bytes of publishes.
     pub(in crate::client) fn keep(&mut self, max_bytes: usize) {
         self.core.keeps = true;

@@ -215,6 +215,10 @@ impl Session {
 
     /// Tells the engine whether its owner has room: [`Connection::set_paused`](crate::client::Connection::set_paused).
     pub fn set_paused(&mut self, paused: bool, now: Instant) {
+        let was_read = self.connection.is_read();
         self.connection.set_paused(paused, now);
+        if !was_read && self.connection.is_read() {
+            self.wait_anew(now);
+        }
     }
 }

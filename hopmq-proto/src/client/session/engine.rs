@@ -9,9 +9,9 @@ use super::dialing::{Attempt, Dialing};
 use super::life::{Change, Life, Next};
 use super::{
     Entity, EntityFilter, EntityOutcome, Recovery, RecoveryMode, Refused, Renamed, Restore, RestoreConfig,
-    Step,
+    Step, may_blame,
 };
-use crate::amqp::{Credentials, Method, ReplyCode};
+use crate::amqp::{Arguments, Credentials, Method, ReplyCode, basic};
 use crate::client::connection::{News, Private};
 use crate::client::{CloseReason, CommandError, Config, Connection, Event, Lost};
 use crate::fsm::{Lifecycle, Machine, Table};
@@ -267,6 +267,7 @@ impl Session {
             self.change(Change::Over, now);
         }
         match self.life.state() {
+            _ if !self.connection.is_open() => {} // it is being closed
             Life::Restoring { .. } => self.restore(now),
             Life::Resuming { .. } => self.resume(now),
             _ => {}
@@ -300,10 +301,18 @@ impl Session {
         }
         let reason = Arc::new(reason);
         self.hear(now); // what was answered before is not to blame
-        if let Life::Restoring { restore, .. } = self.life.state_mut() {
-            restore.on_connection_closed(&reason);
-            let decided = restore.take_outcomes().into_iter();
-            decided.filter(|outcome| outcome.result.is_err()).for_each(|outcome| self.on_outcome(outcome));
+        match self.life.state_mut() {
+            Life::Restoring { restore, .. } => {
+                restore.on_connection_closed(&reason);
+                let decided = restore.take_outcomes().into_iter();
+                decided
+                    .filter(|outcome| outcome.result.is_err())
+                    .for_each(|outcome| self.on_outcome(outcome));
+            }
+            Life::Resuming { .. } if may_blame(&reason, basic::Consume::ID) => {
+                self.connection.leave_out_culprit(&reason);
+            }
+            _ => {}
         }
         let away = self.away.get_or_insert_with(|| Away { since: now, reason: None, outcomes: Vec::new() });
         away.reason.get_or_insert_with(|| reason.clone());
@@ -414,6 +423,9 @@ impl Session {
         if self.connection.is_resuming() {
             return;
         }
+        if self.connection.resume_rest(now) {
+            return self.wait_anew(now);
+        }
         let Some(away) = self.away.take() else { return };
         self.change(Change::Resumed { stable_at: now + self.recovery.stable_after }, now);
         self.connection.emit(Event::Recovered { took: now - away.since, outcomes: away.outcomes });
@@ -421,22 +433,32 @@ impl Session {
 
     // Time.
 
+    /// The server gets its time anew: it may have answered what was not read.
+    pub(super) fn wait_anew(&mut self, now: Instant) {
+        let due = self.answer_due(now);
+        if let Life::Restoring { deadline, .. } | Life::Resuming { deadline } = self.life.state_mut() {
+            *deadline = due.max(*deadline);
+        }
+    }
+
     fn on_due(&mut self, now: Instant) {
         match *self.life.state() {
             Life::Dialing(attempt) if attempt.deadline <= now => {
                 self.fail_dial(String::from("no answer in time"), now);
             }
             Life::Waiting { until } if until <= now && !self.has_ended() => self.start_round(now),
-            Life::Restoring { deadline, .. } | Life::Resuming { deadline } if deadline <= now => {
-                let why = String::from("the server did not answer what was to be brought back");
-                self.connection.handle_transport_error(why, now);
-            }
             Life::Resuming { .. } if self.connection.locked_at().is_some_and(|at| at <= now) => {
                 self.connection.resume_locked(now);
-                let due = self.answer_due(now);
-                if let Life::Resuming { deadline } = self.life.state_mut() {
-                    *deadline = due;
+                self.wait_anew(now);
+            }
+            Life::Restoring { deadline, .. } | Life::Resuming { deadline }
+                if deadline <= now && self.connection.is_open() && self.connection.locked_at().is_none() =>
+            {
+                if !self.connection.is_read() {
+                    return self.wait_anew(now);
                 }
+                let why = String::from("the server did not answer what was to be brought back");
+                self.connection.handle_transport_error(why, now);
             }
             Life::Open { stable_at: Some(at) } if at <= now => {
                 self.dialing.on_stable();
@@ -450,12 +472,13 @@ impl Session {
 
     fn next_due(&self) -> Option<Instant> {
         match self.life.state() {
+            Life::Restoring { .. } | Life::Resuming { .. } if !self.connection.is_open() => None,
             Life::Dialing(attempt) => Some(attempt.deadline),
             Life::Restoring { restore, deadline, .. } => {
                 Some(restore.poll_timeout().map_or(*deadline, |at| at.min(*deadline)))
             }
             Life::Resuming { deadline } => {
-                Some(self.connection.locked_at().map_or(*deadline, |at| at.min(*deadline)))
+                Some(self.connection.locked_at().unwrap_or(*deadline)) // till then the server has nothing to answer
             }
             Life::Open { stable_at } => *stable_at,
             Life::Waiting { until } => Some(*until),
@@ -498,6 +521,9 @@ impl Engine for Session {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
+        if let (Life::Parting(_), true) = (self.life.state(), self.connection.is_down()) {
+            return None; // its transport is of no use, and calls that wait for another life do not keep it
+        }
         let due = if self.has_ended() { None } else { self.next_due() };
         due.into_iter().chain(self.connection.poll_timeout()).min()
     }

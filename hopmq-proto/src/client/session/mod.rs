@@ -19,6 +19,6 @@ pub use engine::Session;
 pub use entity::Entity;
 pub use recovery::{Backoff, EntityFilter, Recovery, RecoveryMode, WhenLost};
 pub use restore::{EntityOutcome, Refused};
-use restore::{Renamed, Restore, RestoreConfig, Step};
+use restore::{Renamed, Restore, RestoreConfig, Step, may_blame};
 pub(crate) use topology::Topology;
 pub use topology::Unrecorded;

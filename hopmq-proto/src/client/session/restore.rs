@@ -312,29 +312,34 @@ impl Restore {
     /// The connection has ended. When the server closed it because of an entity, that is refused, and returned: if it
     /// were sent again it would end the next connection too.
     pub(crate) fn on_connection_closed(&mut self, reason: &Arc<CloseReason>) -> Option<Entity> {
-        let CloseReason::Server(close) = &**reason else { return None };
-        let is_hard = matches!(
-            close.code,
-            ReplyCode::FRAME_ERROR
-                | ReplyCode::SYNTAX_ERROR
-                | ReplyCode::COMMAND_INVALID
-                | ReplyCode::CHANNEL_ERROR
-                | ReplyCode::UNEXPECTED_FRAME
-                | ReplyCode::NOT_ALLOWED
-                | ReplyCode::NOT_IMPLEMENTED
-                | ReplyCode::INTERNAL_ERROR
-        );
         let at = *self.unanswered.front()?;
         let item = self.items.get(at)?;
-        // A server that has failed, or that did not understand, may name no method.
-        let named = (close.class_id, close.method_id);
-        if !is_hard || (named != item.id() && named != (0, 0)) {
+        if !may_blame(reason, item.id()) {
             return None;
         }
         let entity = item.entity.clone();
         self.decide(at, Err(Refused::Server(reason.clone())));
         Some(entity)
     }
+}
+
+/// Whether the server has closed the connection because of a method with this id, as far as its close says so: one that
+/// has failed, or that did not understand, may name none.
+pub(crate) fn may_blame(reason: &CloseReason, id: (u16, u16)) -> bool {
+    let CloseReason::Server(close) = reason else { return false };
+    let is_hard = matches!(
+        close.code,
+        ReplyCode::FRAME_ERROR
+            | ReplyCode::SYNTAX_ERROR
+            | ReplyCode::COMMAND_INVALID
+            | ReplyCode::CHANNEL_ERROR
+            | ReplyCode::UNEXPECTED_FRAME
+            | ReplyCode::NOT_ALLOWED
+            | ReplyCode::NOT_IMPLEMENTED
+            | ReplyCode::INTERNAL_ERROR
+    );
+    let named = (close.class_id, close.method_id);
+    is_hard && (named == id || named == (0, 0))
 }
 
 impl Item {

@@ -96,7 +96,7 @@ impl Channel {
     ) -> bool {
         let comes_back = match self.life.state() {
             State::Closing { .. } => false,
-            State::Opening => self.calls.has_callers(),
+            State::Opening => repeat && self.calls.has_callers(),
             _ => !self.transactional,
         };
         if !comes_back {
@@ -143,9 +143,9 @@ impl Channel {
 
     /// Opens a lost channel anew, and puts on it what was there: confirms, limits, consumers. One whose number the server
     /// does not take any more ends.
-    pub(in crate::client::connection) fn resume(&mut self, core: &mut Core, now: Instant) {
+    pub(in crate::client::connection) fn resume(&mut self, core: &mut Core, one_by_one: bool, now: Instant) {
         if let State::Lost = self.life.state() {
-            self.reopen(core, false, now);
+            self.reopen(core, one_by_one, now);
         }
     }
 
@@ -153,21 +153,33 @@ impl Channel {
         let to_start = self.consumers.revivals().map(|(consumer, _)| consumer).collect();
         let resuming = Resuming { one_by_one, to_start, qos: Qos::default(), pending: 0 };
         self.change(core, Change::Returned(resuming), now);
-        self.send_own(core, &channel::Open {}.into(), Expects::ChannelOpen, now);
+        self.send_own_small(core, channel::Open {}, Expects::ChannelOpen, now);
         if self.publishing.has_confirms() {
-            self.send_own(core, &confirm::Select { no_wait: false }.into(), Expects::Method((85, 11)), now);
+            let select = confirm::Select { no_wait: false };
+            self.send_own_small(core, select, Expects::Method((85, 11)), now);
         }
         self.restore(core, now);
     }
 
-    /// Sends a method of the channel's own.
-    fn send_own(&mut self, core: &mut Core, method: &Method, expects: Expects, now: Instant) {
-        if let State::Resuming(resuming) = self.life.state_mut()
-            && core.send(self.id.number, method, now).is_ok()
-        {
+    /// Sends a method of the channel's own. Only one with arguments of the user's may be too long for this server.
+    fn send_own(
+        &mut self,
+        core: &mut Core,
+        method: &Method,
+        expects: Expects,
+        now: Instant,
+    ) -> Result<(), WireError> {
+        if let State::Resuming(resuming) = self.life.state_mut() {
+            core.send(self.id.number, method, now)?;
             resuming.pending += 1;
             self.calls.push_own(expects, now + core.config.call_timeout);
         }
+        Ok(())
+    }
+
+    fn send_own_small(&mut self, core: &mut Core, method: impl Into<Method>, expects: Expects, now: Instant) {
+        let sent = self.send_own(core, &method.into(), expects, now);
+        debug_assert!(sent.is_ok(), "a method of fixed arguments fits a frame");
     }
 
     /// Starts the consumers that are to be started, and then makes the limits be what was asked for last.
@@ -183,9 +195,10 @@ impl Channel {
             let (tag, no_ack) = (consume.consumer_tag.clone(), consume.no_ack);
             let mut method = Method::from(consume);
             core.topology.resolve(&mut method);
-            self.send_own(core, &method, Expects::Consume { consumer, no_ack, tag, prefetch }, now);
-            if one_by_one {
-                return;
+            match self.send_own(core, &method, Expects::Consume { consumer, no_ack, tag, prefetch }, now) {
+                Err(error) => self.leave_out(core, consumer, Refused::NotSent(error.into())),
+                Ok(()) if one_by_one => return,
+                Ok(()) => {}
             }
         }
         self.send_limits(core, self.qos, now);
@@ -198,11 +211,10 @@ impl Channel {
         let lifts = was.channel.is_some() && wanted.channel.is_none();
         let sets = was.consumer != wanted.consumer || lifts;
         if sets {
-            let limit = qos(wanted.consumer, false).into();
-            self.send_own(core, &limit, Expects::Method((60, 11)), now);
+            self.send_own_small(core, qos(wanted.consumer, false), Expects::Method((60, 11)), now);
         }
         if let Some(count) = wanted.channel.filter(|_| sets || was.channel != wanted.channel) {
-            self.send_own(core, &qos(count, true).into(), Expects::Method((60, 11)), now);
+            self.send_own_small(core, qos(count, true), Expects::Method((60, 11)), now);
         }
     }
 
@@ -248,7 +260,7 @@ impl Channel {
     fn on_refused(&mut self, core: &mut Core, close: ServerClose, now: Instant) -> Flow {
         let is_consume = (close.class_id, close.method_id) == CONSUME;
         let reason = Arc::new(CloseReason::Server(close));
-        let suspects: Vec<_> = self.calls.own_consumers().take(2).collect();
+        let suspects: Vec<_> = self.starting().take(2).collect();
         let (true, Some(first)) = (is_consume, suspects.first()) else {
             self.end(core, &reason, now);
             return Flow::Ended(reason);
@@ -256,7 +268,7 @@ impl Channel {
         let is_found = suspects.len() == 1;
         let is_locked = is_found && self.may_be_locked(*first, &reason) && core.locked.on_locked(now);
         if is_found && !is_locked {
-            self.leave_out(core, *first, &reason);
+            self.leave_out(core, *first, Refused::Server(reason.clone()));
         }
         self.lose(core, &reason, true, now);
         if !is_locked {
@@ -272,12 +284,29 @@ impl Channel {
         is_refused && self.consumers.revival(consumer).is_some_and(|revival| revival.consume.exclusive)
     }
 
+    /// The consumers that the server was asked to start again, and has not answered, oldest first.
+    pub(in crate::client::connection) fn starting(&self) -> impl Iterator<Item = Token> {
+        self.calls.own_consumers()
+    }
+
+    /// The first of them cannot be started again.
+    pub(in crate::client::connection) fn leave_out_first(
+        &mut self,
+        core: &mut Core,
+        reason: &Arc<CloseReason>,
+    ) {
+        let first = self.starting().next();
+        first
+            .into_iter()
+            .for_each(|consumer| self.leave_out(core, consumer, Refused::Server(reason.clone())));
+    }
+
     /// A consumer cannot be started again.
-    fn leave_out(&mut self, core: &mut Core, consumer: Token, reason: &Arc<CloseReason>) {
+    fn leave_out(&mut self, core: &mut Core, consumer: Token, reason: Refused) {
         core.topology.on_consumer_refused(consumer);
         if let Some(revival) = self.consumers.forget(consumer) {
             let entity = Box::new(Entity::Consumer(revival.consume));
-            core.emit(Event::Degraded { entity, reason: Refused::Server(reason.clone()) });
+            core.emit(Event::Degraded { entity, reason });
             core.emit(Event::ConsumerCancelled { consumer });
         }
     }
