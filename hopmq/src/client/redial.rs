@@ -43,7 +43,8 @@ impl<R: Runtime, C: Connector> Redial<R, C> {
         let Self { runtime, shared, connector, endpoints, login, .. } = self;
         let endpoint = endpoints.get(number)?;
         shared.scope.connecting(endpoint);
-        let opened = {
+        // What is not wanted any more, and an error's words, are the dialer's: they are kept out of the lock.
+        let mut opened = {
             let mut wanted = pin!(attend(runtime, shared, want));
             let mut dial = pin!(async {
                 login.prepare(runtime, shared).await?;
@@ -56,18 +57,19 @@ impl<R: Runtime, C: Connector> Redial<R, C> {
             })
             .await
         };
+        let failure = opened.as_ref().and_then(|opened| opened.as_ref().err()).map(why);
         shared.command(|state, now| {
             if state.engine.want() != want {
                 return None; // another thread may have closed it by now
             }
-            match opened? {
+            match opened.take()? {
                 Ok(transport) => {
                     state.attempts.set_step(Step::Handshake);
                     state.engine.handle_connected(now);
                     Some(transport)
                 }
                 Err(error) => {
-                    state.engine.handle_dial_error(why(&error), now);
+                    state.engine.handle_dial_error(failure.unwrap_or_default(), now);
                     state.attempts.set_error(error);
                     None
                 }
