@@ -90,7 +90,7 @@ const STATES: &[(&str, u8, &[[u8; 2]], &str)] = &[
     ("greeting", 0, &[], "step: Greeting"),
     ("login", 1, &[], "step: Login"),
     ("opening", 2, &[], "step: Opening"),
-    ("open", 3, &[], "phase: Open("),
+    ("open", 3, &[], "state: Open"),
     ("a channel opens", 3, &[command(0, 0)], "state: Opening"),
     ("a channel is open", 7, &[], "state: Open"),
     ("two channels", 7, &[command(0, 0), answer(2, 0)], "number: 2"),
