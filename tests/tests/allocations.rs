@@ -111,8 +111,8 @@ const STATES: &[(&str, u8, &[[u8; 2]], &str)] = &[
     ("blocked", 7, &[answer(0, 12)], "blocked: true"),
     ("a new secret", 7, &[command(7, 2)], "Method((10, 71))"),
     ("paused", 7, &[[1 << 3 | 6, 0]], "paused: true"),
-    ("closing", 7, &[command(7, 0)], "phase: Closing"),
-    ("closed", 7, &[answer(0, 30)], "phase: Closed"),
+    ("closing", 7, &[command(7, 0)], "state: Closing"),
+    ("closed", 7, &[answer(0, 30)], "state: Ending"),
 ];
 
 /// The beginning of a script that brings the client there, by pieces that `chunk` tells the size of.

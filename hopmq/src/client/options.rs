@@ -45,7 +45,7 @@ const TLS_PORT: u16 = 5671;
 /// | `recovery` | `on` to come back after a loss, which is the default, `off`, or `always`: also when there is no server at first |
 /// | `recovery_backoff` | milliseconds from a round of attempts to the next, at first |
 /// | `recovery_backoff_max` | milliseconds from a round of attempts to the next, at most |
-/// | `recovery_timeout` | milliseconds from a loss until it is given up; an hour unless it is said |
+/// | `recovery_timeout` | milliseconds from a loss until it is given up, 0 for never; an hour unless it is said |
 /// | `heartbeat` | seconds between heartbeats, 0 for none |
 /// | `connection_timeout` | milliseconds until the connection must be open |
 /// | `channel_max` | highest channel number, from 1 |

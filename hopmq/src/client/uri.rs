@@ -254,7 +254,7 @@ impl<'a> Parameters<'a> {
             }
             "recovery_backoff" => recovery.backoff.initial = millis()?,
             "recovery_backoff_max" => recovery.backoff.max = millis()?,
-            "recovery_timeout" => recovery.max_elapsed = Some(millis()?),
+            "recovery_timeout" => recovery.max_elapsed = Some(millis()?).filter(|time| !time.is_zero()),
             _ => return Err("is not known"),
         }
         Ok(())

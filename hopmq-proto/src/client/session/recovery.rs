@@ -129,7 +129,7 @@ impl Default for Backoff {
         Self {
             initial: Duration::from_millis(100),
             factor: 2,
-            max: Duration::from_secs(30),
+            max: Duration::from_secs(5),
             jitter_percent: 50,
         }
     }
