@@ -17,8 +17,8 @@ use hopmq_tests::node::{Node, free_port};
 use hopmq_tests::{programs, scenarios};
 use hopmq_tokio::{
     CloseReason, Confirms, ConnectError, ConnectOptions, Connection, ConnectionEvent, ConsumerEnd,
-    Credentials, Events, Mechanism, Pem, ProvidedCredentials, PublishError, ServerName, SettleError,
-    TlsError, TlsOptions, connect, connect_with,
+    Credentials, Events, Mechanism, Pem, ProvidedCredentials, PublishError, Recovery, ServerName,
+    SettleError, TlsError, TlsOptions, connect, connect_with,
 };
 use tokio::time::timeout;
 
@@ -308,7 +308,7 @@ async fn trap_36_a_secret_that_is_refused_ends_the_connection(setup: &Setup) {
     setup.node.ctl(&["eval", TOKEN_KEY]);
     let with = |token: &str| {
         let options: ConnectOptions = setup.node.uri().parse().unwrap();
-        options.credentials(Credentials::new("anybody", token))
+        options.credentials(Credentials::new("anybody", token)).recovery(Recovery::off())
     };
     let connection = connect_with(with(GOOD_TOKEN)).await.unwrap();
     connection.update_secret(GOOD_TOKEN, "a test").await.unwrap();
