@@ -226,12 +226,9 @@ impl Session {
 
     /// Whether there may be another round at `at`.
     fn may_go_on(&self, at: Instant) -> bool {
-        let may = match self.recovery.mode {
-            RecoveryMode::Off => false,
-            RecoveryMode::AfterFirstSuccess => self.lives > 0,
-            RecoveryMode::Always => true,
-        };
-        may && self.recovery.max_rounds.is_none_or(|max| self.dialing.rounds() < max) && !self.is_over(at)
+        self.may_come_back()
+            && self.recovery.max_rounds.is_none_or(|max| self.dialing.rounds() < max)
+            && !self.is_over(at)
     }
 
     /// Whether it has been away for too long.
@@ -244,7 +241,11 @@ impl Session {
     }
 
     fn may_come_back(&self) -> bool {
-        self.lives > 0 || self.recovery.mode == RecoveryMode::Always
+        match self.recovery.mode {
+            RecoveryMode::Off => false,
+            RecoveryMode::AfterFirstSuccess => self.lives > 0,
+            RecoveryMode::Always => true,
+        }
     }
 
     /// Ends the session, for the first cause.
