@@ -1,5 +1,6 @@
 //! A world from its seed to its end, and the proof that it ends the same each time.
 
+use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::tally::Tally;
@@ -31,21 +32,7 @@ pub fn run(seed: u64, lines: Option<Lines>) -> Summary {
 ///
 /// When a property does not hold, with the seed and the last lines of the trace.
 pub fn check(seed: u64) -> Summary {
-    let first = explain(seed, || run(seed, None));
-    let second = explain(seed, || run(seed, None));
-    assert_eq!(first, second, "HOPMQ_SEED={seed} does not do the same twice");
-    first
-}
-
-/// Runs `world`; when it fails, runs the seed again to say what led up to it.
-fn explain(seed: u64, world: impl FnOnce() -> Summary) -> Summary {
-    catch_unwind(AssertUnwindSafe(world)).unwrap_or_else(|failure| {
-        let lines = Lines::keeping(60);
-        let again = catch_unwind(AssertUnwindSafe(|| run(seed, Some(lines.clone()))));
-        let same = if again.is_err() { "" } else { ", and did not fail again" };
-        report(&format!("{}replay with HOPMQ_SEED={seed}{same}", lines.text()));
-        resume_unwind(failure)
-    })
+    check_with(seed, run)
 }
 
 /// Runs one seed and prints its whole trace.
@@ -54,6 +41,32 @@ fn explain(seed: u64, world: impl FnOnce() -> Summary) -> Summary {
 ///
 /// When a property does not hold, once the trace is printed.
 pub fn replay(seed: u64) {
+    replay_with(seed, run);
+}
+
+/// How a world is run from its seed.
+type Run<T> = fn(u64, Option<Lines>) -> T;
+
+/// Runs a world twice; when it fails, once more to say what led up to it.
+pub(super) fn check_with<T: PartialEq + Debug>(seed: u64, run: Run<T>) -> T {
+    let first = explain(seed, run);
+    let second = explain(seed, run);
+    assert_eq!(first, second, "HOPMQ_SEED={seed} does not do the same twice");
+    first
+}
+
+fn explain<T>(seed: u64, run: Run<T>) -> T {
+    catch_unwind(AssertUnwindSafe(|| run(seed, None))).unwrap_or_else(|failure| {
+        let lines = Lines::keeping(80);
+        let again = catch_unwind(AssertUnwindSafe(|| run(seed, Some(lines.clone()))));
+        let same = if again.is_err() { "" } else { ", and did not fail again" };
+        report(&format!("{}replay with HOPMQ_SEED={seed}{same}", lines.text()));
+        resume_unwind(failure)
+    })
+}
+
+/// Runs a world and prints its whole trace.
+pub(super) fn replay_with<T: Debug>(seed: u64, run: Run<T>) {
     let lines = Lines::keeping(usize::MAX);
     let result = catch_unwind(AssertUnwindSafe(|| run(seed, Some(lines.clone()))));
     report(&format!("{}seed {seed}: {result:?}", lines.text()));

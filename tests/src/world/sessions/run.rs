@@ -1,5 +1,4 @@
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
+use super::super::run::{check_with, replay_with};
 use super::super::trace::Lines;
 use super::tally::SessionTally;
 use super::world::World;
@@ -20,20 +19,7 @@ pub fn run_session(seed: u64, lines: Option<Lines>) -> (u64, SessionTally) {
 ///
 /// When a promise is broken, with the seed and the last lines of the trace.
 pub fn check_session(seed: u64) -> SessionTally {
-    let first = explain(seed);
-    let second = explain(seed);
-    assert_eq!(first, second, "HOPMQ_SEED={seed} does not do the same twice");
-    first.1
-}
-
-fn explain(seed: u64) -> (u64, SessionTally) {
-    catch_unwind(AssertUnwindSafe(|| run_session(seed, None))).unwrap_or_else(|failure| {
-        let lines = Lines::keeping(80);
-        let again = catch_unwind(AssertUnwindSafe(|| run_session(seed, Some(lines.clone()))));
-        let same = if again.is_err() { "" } else { ", and did not fail again" };
-        report(&format!("{}replay with HOPMQ_SEED={seed}{same}", lines.text()));
-        resume_unwind(failure)
-    })
+    check_with(seed, run_session).1
 }
 
 /// Runs one seed and prints its whole trace.
@@ -42,15 +28,5 @@ fn explain(seed: u64) -> (u64, SessionTally) {
 ///
 /// When a promise is broken, once the trace is printed.
 pub fn replay_session(seed: u64) {
-    let lines = Lines::keeping(usize::MAX);
-    let result = catch_unwind(AssertUnwindSafe(|| run_session(seed, Some(lines.clone()))));
-    report(&format!("{}seed {seed}: {result:?}", lines.text()));
-    if let Err(failure) = result {
-        resume_unwind(failure);
-    }
-}
-
-#[allow(clippy::print_stderr)] // this is the report of a test
-fn report(text: &str) {
-    eprintln!("{text}");
+    replay_with(seed, run_session);
 }
