@@ -137,6 +137,7 @@ fn throttled_and_single_bytes_arrive() {
         for fault in [Fault::Throttle { rate: 5_000, time: LONG }, Fault::SingleBytes { time: LONG }] {
             let start = Instant::now();
             tokio::select! {
+                biased; // the fault is there before the first byte
                 () = proxy.apply(fault) => panic!(),
                 () = says_back(&mut stream, &[7; 2_000]) => {}
             }
