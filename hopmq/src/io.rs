@@ -2,7 +2,9 @@
 //!
 //! Everything else is shared. An adapter implements these five traits on its runtime's types, in about 200 lines.
 
+use std::collections::hash_map::RandomState;
 use std::future::Future;
+use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -75,6 +77,14 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 
     /// Runs `future` to its end, concurrently.
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
+
+    /// A number that nobody can guess, another one at each call: from the system.
+    ///
+    /// All that is random comes from here: the jitter of a connection's pauses, the order of shuffled endpoints, the names that a
+    /// broker makes up. So a simulator draws it from its own seed.
+    fn seed(&self) -> u64 {
+        RandomState::new().build_hasher().finish()
+    }
 }
 
 /// Where a client's connections go out. A connection keeps its dialer for as long as it lives, to come back after a loss.

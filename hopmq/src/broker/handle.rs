@@ -42,7 +42,7 @@ impl<R: Runtime> Broker<R> {
     /// A broker without messages, whose connections run on `runtime`.
     #[must_use]
     pub fn new(runtime: R, config: proto::Config) -> Self {
-        Self { inner: Arc::new(Inner { shared: Shared::new(config), runtime }) }
+        Self { inner: Arc::new(Inner { shared: Shared::new(config, &runtime), runtime }) }
     }
 
     /// Accepts connections from `listener`, in the background, until the broker shuts down.

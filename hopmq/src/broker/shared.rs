@@ -1,6 +1,4 @@
 use std::collections::BTreeMap;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -8,6 +6,7 @@ use hopmq_proto::broker::{self as proto, ConnectionId};
 use hopmq_proto::{Engine as _, Instant, Outbox, Want};
 
 use crate::driver::{Host, Input, Pass, run_engine};
+use crate::io::Runtime;
 
 /// The broker's engine, as its connections' drivers and its handles share it.
 ///
@@ -27,9 +26,9 @@ pub(super) struct State {
 }
 
 impl Shared {
-    pub(super) fn new(mut config: proto::Config) -> Arc<Self> {
+    pub(super) fn new(mut config: proto::Config, runtime: &impl Runtime) -> Arc<Self> {
         if config.seed == 0 {
-            config.seed = RandomState::new().build_hasher().finish(); // std's randomness comes from the system
+            config.seed = runtime.seed();
         }
         let state = State {
             engine: proto::Broker::new(config),

@@ -1,6 +1,4 @@
-use std::collections::hash_map::RandomState;
 use std::future::poll_fn;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use hopmq_proto::client::{CloseReason, Config, Session};
@@ -75,7 +73,7 @@ async fn connect<R: Runtime, C: Connector>(
 ) -> Result<Connection, ConnectError> {
     let ConnectOptions { provider, recovery, config, .. } = options;
     let login = Login::new(provider, config.connect_timeout);
-    let seed = RandomState::new().build_hasher().finish(); // std's randomness comes from the system
+    let seed = runtime.seed();
     let places = endpoints.len();
     let scope = Scope::new(&config, &endpoints);
     let shared = Shared::new(config, endpoints.clone(), scope, runtime.clock(), |config, now| {
