@@ -1,12 +1,15 @@
 //! Where two things meet at a bad moment.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hopmq_proto::amqp::{Method, ReplyCode, ShortStr, basic, channel, connection, queue};
-use hopmq_proto::client::{CallError, ChannelId, CommandError, Config, Event, Recovery};
+use hopmq_proto::client::{
+    CallError, ChannelId, CommandError, Config, Entity, Event, Heartbeat, Recovery, Refused,
+};
 use hopmq_proto::{Engine, Want};
 
-use crate::script::{Act, Script};
+use crate::script::{Act, Acting, Script};
 
 fn declare(name: &'static str, no_wait: bool) -> queue::Declare {
     queue::Declare { queue: ShortStr::from_static(name), no_wait, ..Default::default() }
@@ -213,4 +216,82 @@ fn who_waits_for_a_lock_does_not_blame_the_server() {
     assert!(script.session.is_open(), "{:?}", script.events);
     assert_eq!(script.dials, 2, "{:?}", script.events);
     assert_eq!(script.count(|event| matches!(event, Event::ConsumerCancelled { .. })), 0);
+}
+
+/// As a quorum queue without a leader: nothing behind it on its channel is answered either.
+fn never_answers(is_it: impl Fn(&Method) -> bool + 'static) -> Box<Acting> {
+    let mut stuck = BTreeSet::new();
+    Box::new(move |channel, method| {
+        if let Method::ConnectionStartOk(_) = method {
+            stuck.clear(); // another connection
+        }
+        if is_it(method) {
+            stuck.insert(channel);
+        }
+        if stuck.contains(&channel) { Act::Nothing } else { Act::Answer }
+    })
+}
+
+#[test]
+fn what_the_server_never_answers_is_left_out_and_the_rest_goes_on() {
+    for what in ["consumer", "queue"] {
+        let config = Config { heartbeat: Heartbeat::Off, ..Config::default() };
+        let mut script = Script::with(config, Recovery::default());
+        let channels = [script.channel(), script.channel()];
+        let _ = script.call(channels[0], declare("good", false));
+        let _ = script.call(channels[0], declare("bad", false));
+        let good = script.consume(channels[0], "good");
+        let bad = script.consume(channels[1], "bad");
+        let better = script.consume(channels[1], "better");
+        script.act = match what {
+            "consumer" => never_answers(
+                |method| matches!(method, Method::BasicConsume(consume) if consume.consumer_tag.as_bytes() == b"bad"),
+            ),
+            _ => never_answers(
+                |method| matches!(method, Method::QueueDeclare(declare) if declare.queue.as_bytes() == b"bad"),
+            ),
+        };
+        script.cut();
+        // Once may be the network's doing.
+        script.pass(Duration::from_secs(40));
+        assert_eq!(script.dials, 3, "{:?}", script.events);
+        assert_eq!(script.count(|event| matches!(event, Event::Degraded { .. })), 0);
+        script.pass(Duration::from_secs(30));
+        assert_eq!(script.dials, 4, "{:?}", script.events);
+        assert!(script.session.is_open(), "{:?}", script.events);
+        let degraded: Vec<_> = script
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Degraded { entity, reason } => Some((&**entity, reason)),
+                _ => None,
+            })
+            .collect();
+        let [(entity, Refused::Unanswered)] = degraded[..] else { panic!("{degraded:?}") };
+        assert_eq!(matches!(entity, Entity::Consumer(_)), what == "consumer", "{entity}");
+        let resumed = |which| {
+            script.count(|event| matches!(event, Event::ConsumerResumed { consumer } if *consumer == which))
+        };
+        let ended = script.count(|event| matches!(event, Event::ConsumerCancelled { .. }));
+        assert!(resumed(good) > 0 && resumed(better) > 0);
+        assert_eq!((resumed(bad) == 0, ended), (what == "consumer", usize::from(what == "consumer")));
+    }
+}
+
+#[test]
+fn what_was_left_without_an_answer_before_a_recovery_is_not_held_against_it() {
+    let config = Config { heartbeat: Heartbeat::Off, ..Config::default() };
+    let mut script = Script::with(config, Recovery::default());
+    let channel = script.channel();
+    let _ = script.consume(channel, "c");
+    for _ in 0..3 {
+        script.act = never_answers(|method| matches!(method, Method::BasicConsume(_)));
+        script.cut();
+        script.pass(Duration::from_secs(10));
+        assert!(!script.session.is_open());
+        script.act = Box::new(|_, _| Act::Answer);
+        script.pass(Duration::from_secs(30));
+        assert!(script.session.is_open());
+    }
+    assert_eq!(script.count(|event| matches!(event, Event::Degraded { .. })), 0);
 }

@@ -18,7 +18,7 @@ pub(crate) enum Act {
     Nothing,
 }
 
-type Acting = dyn FnMut(u16, &Method) -> Act;
+pub(crate) type Acting = dyn FnMut(u16, &Method) -> Act;
 
 pub(crate) struct Script {
     pub session: Session,

@@ -111,6 +111,14 @@ impl Calls {
         })
     }
 
+    /// The consumer that the channel is starting again, if nothing before it waits for its answer.
+    pub(super) fn first_own_consumer(&self) -> Option<Token> {
+        match self.waiting.front()? {
+            Call { own: true, expects: Expects::Consume { consumer, .. }, .. } => Some(*consumer),
+            _ => None,
+        }
+    }
+
     /// A call for when the channel is back.
     pub(super) fn push_unsent(&mut self, token: Option<Token>, method: Method, due: Instant) {
         self.unsent.push_back(Unsent { token, method, due });

@@ -1,6 +1,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::core::Core;
@@ -9,8 +10,8 @@ use super::work::Work;
 use super::{CommandError, Connection};
 use crate::Instant;
 use crate::amqp::{Credentials, Method};
-use crate::client::session::Topology;
-use crate::client::{ChannelId, CloseReason, Config, Event, Lost};
+use crate::client::session::{Refused, Topology};
+use crate::client::{ChannelId, CloseReason, Config, Event, Lost, Token};
 use crate::fsm::Machine;
 
 /// What a connection that a session keeps through several lives remembers of them.
@@ -174,6 +175,20 @@ impl Connection {
     /// The server has closed the connection over a consumer that was being brought back: it is left out.
     pub(in crate::client) fn leave_out_culprit(&mut self, reason: &Arc<CloseReason>) {
         self.work.channels.leave_out_culprit(&mut self.core, reason);
+    }
+
+    /// The consumers that the server was asked to start again, and has left without an answer: one of a channel at most.
+    pub(in crate::client) fn unanswered_consumers(&mut self) -> Vec<Token> {
+        self.work.channels.used().filter_map(|channel| channel.unanswered_consumer()).collect()
+    }
+
+    /// One of them is left out.
+    pub(in crate::client) fn leave_out_unanswered(&mut self, consumer: Token) {
+        let Self { core, work, .. } = self;
+        let mut channels = work.channels.used();
+        if let Some(channel) = channels.find(|channel| channel.unanswered_consumer() == Some(consumer)) {
+            channel.leave_out(core, consumer, Refused::Unanswered);
+        }
     }
 
     /// Whether work is done: the handshake is over, and nobody has closed it.

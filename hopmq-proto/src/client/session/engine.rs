@@ -7,6 +7,7 @@ use bytes::BytesMut;
 
 use super::dialing::{Attempt, Dialing};
 use super::life::{Change, Life, Next};
+use super::suspects::Suspects;
 use super::{
     Entity, EntityFilter, EntityOutcome, Recovery, RecoveryMode, Refused, Renamed, Restore, RestoreConfig,
     Step, may_blame,
@@ -34,9 +35,10 @@ pub struct Session {
     pub(super) connection: Connection,
     pub(super) recovery: Recovery,
     dialing: Dialing,
-    life: Machine<Life>,
+    pub(super) life: Machine<Life>,
     /// Since when, and why, it has been away; from the creation to the first success without a cause.
     away: Option<Away>,
+    pub(super) suspects: Suspects,
     /// How many handshakes have succeeded.
     lives: u32,
     /// What numbers of messages begin with.
@@ -90,6 +92,7 @@ impl Session {
             dialing,
             life: Machine::new(Life::Waiting { until: now }),
             away: Some(Away { since: now, reason: None, outcomes: Vec::new() }),
+            suspects: Suspects::default(),
             lives: 0,
         }
     }
@@ -428,6 +431,7 @@ impl Session {
             return self.wait_anew(now);
         }
         let Some(away) = self.away.take() else { return };
+        self.suspects = Suspects::default();
         self.change(Change::Resumed { stable_at: now + self.recovery.stable_after }, now);
         self.connection.emit(Event::Recovered { took: now - away.since, outcomes: away.outcomes });
     }
@@ -458,8 +462,7 @@ impl Session {
                 if !self.connection.is_read() {
                     return self.wait_anew(now);
                 }
-                let why = String::from("the server did not answer what was to be brought back");
-                self.connection.handle_transport_error(why, now);
+                self.on_unanswered(now);
             }
             Life::Open { stable_at: Some(at) } if at <= now => {
                 self.dialing.on_stable();

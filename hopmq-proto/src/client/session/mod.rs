@@ -10,6 +10,7 @@ mod entity;
 mod life;
 mod recovery;
 mod restore;
+mod suspects;
 mod topology;
 
 #[cfg(test)]

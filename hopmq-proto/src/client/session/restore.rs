@@ -30,6 +30,9 @@ pub enum Refused {
     /// The server has refused it: with 405 for as long as an exclusive queue may be locked, or with any other code once.
     #[error(transparent)]
     Server(Arc<CloseReason>),
+    /// The server has left it without an answer, twice in a row, each time until the connection was given up.
+    #[error("the server did not answer, on two connections one after the other")]
+    Unanswered,
     /// It needs another entity, which was refused.
     #[error("it needs {0}, which was refused")]
     Needs(Box<Entity>),
@@ -306,6 +309,18 @@ impl Restore {
                 self.locked.set(at, due);
             }
             None => self.decide(at, Err(Refused::Server(reason.clone()))),
+        }
+    }
+
+    /// What the server is asked for, and has not answered.
+    pub(crate) fn unanswered(&self) -> Option<&Entity> {
+        Some(&self.items.get(*self.unanswered.front()?)?.entity)
+    }
+
+    /// It is not asked for any more.
+    pub(crate) fn leave_out_unanswered(&mut self) {
+        if let Some(at) = self.unanswered.front().copied() {
+            self.decide(at, Err(Refused::Unanswered));
         }
     }
 

@@ -289,6 +289,11 @@ impl Channel {
         self.calls.own_consumers()
     }
 
+    /// The one that keeps the server from answering the channel, if it is one.
+    pub(in crate::client::connection) fn unanswered_consumer(&self) -> Option<Token> {
+        self.calls.first_own_consumer()
+    }
+
     /// The first of them cannot be started again.
     pub(in crate::client::connection) fn leave_out_first(
         &mut self,
@@ -302,7 +307,12 @@ impl Channel {
     }
 
     /// A consumer cannot be started again.
-    fn leave_out(&mut self, core: &mut Core, consumer: Token, reason: Refused) {
+    pub(in crate::client::connection) fn leave_out(
+        &mut self,
+        core: &mut Core,
+        consumer: Token,
+        reason: Refused,
+    ) {
         core.topology.on_consumer_refused(consumer);
         if let Some(revival) = self.consumers.forget(consumer) {
             let entity = Box::new(Entity::Consumer(revival.consume));
