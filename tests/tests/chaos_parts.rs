@@ -401,6 +401,24 @@ fn the_checker_finds_what_did_not_resolve_or_recover() {
 }
 
 #[test]
+fn what_does_not_go_on_without_a_leader_is_no_finding_and_what_is_wrong_still_is() {
+    let mut history = good();
+    history.delivered.truncate(7);
+    history.pending.push("confirm".to_owned());
+    history.not_recovered.push("no delivery from queue 0".to_owned());
+    history.leaderless.push(0);
+    assert_eq!(check(&history), []);
+    history.delivered.push(delivered(6));
+    history.delivered.push(delivered(10));
+    history.after_close = 1;
+    let findings = check(&history);
+    let [Finding::FromNowhere(_), Finding::Unmarked(again), Finding::AfterClose(1)] = &findings[..] else {
+        panic!("{findings:?}");
+    };
+    assert_eq!(*again, id(6));
+}
+
+#[test]
 fn the_checker_finds_phantoms() {
     let mut history = good();
     history.listed.push("b".to_owned());

@@ -120,6 +120,8 @@ pub struct History {
     pub settled_from: Option<Duration>,
     /// What was to come back within the deadline once faults had stopped, and did not.
     pub not_recovered: Vec<String>,
+    /// Quorum queues that the broker itself cannot reach then: they have no leader.
+    pub leaderless: Vec<usize>,
     /// Futures that did not resolve within their deadline.
     pub pending: Vec<String>,
     /// The tags of the consumers that the client believes in.

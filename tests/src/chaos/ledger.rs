@@ -28,6 +28,8 @@ pub(super) struct Book {
     /// How often the program had to repair something by itself.
     pub(super) repairs: u64,
     pub(super) log: Vec<String>,
+    /// Faults that could not be made, or ended: others are disturbed then for longer than is on record.
+    pub(super) failures: Vec<String>,
 }
 
 impl Ledger {

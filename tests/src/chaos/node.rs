@@ -16,6 +16,9 @@ use crate::node::Node;
 const STARVED: &str = "0.0001";
 const FED: &str = "0.6";
 
+/// How long a queue's leader may take to show itself, in milliseconds.
+const LEADER_PATIENCE: u32 = 5000;
+
 /// A time in which the node was not itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Disturbance {
@@ -130,6 +133,19 @@ impl SharedNode {
             .ctl(&["list_consumers", "--quiet", "--no-table-headers", "-p", vhost, "consumer_tag"])
             .await?;
         Ok(said.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// Whether a quorum queue has no leader, by the node's own word.
+    ///
+    /// # Errors
+    ///
+    /// What rabbitmqctl complained of, as when there is no such queue.
+    pub async fn is_leaderless(&self, vhost: &str, queue: &str) -> Result<bool, String> {
+        let members = format!(
+            "{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"{vhost}\">>, queue, <<\"{queue}\">>)), \
+             ra:members(amqqueue:get_pid(Q), {LEADER_PATIENCE})."
+        );
+        Ok(!self.ctl(&["eval", &members]).await?.trim_start().starts_with("{ok,"))
     }
 
     /// Kills, restarts or starves it, for everybody; back when it serves again.

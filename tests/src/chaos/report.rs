@@ -78,6 +78,7 @@ pub struct Total {
     repaired_runs: u64,
     recoveries: Vec<RecoveryTime>,
     findings: Vec<(u64, Finding)>,
+    spoilt: u64,
     peak: usize,
 }
 
@@ -100,6 +101,7 @@ impl Total {
         self.duplicates += report.duplicates;
         self.repairs += report.repairs;
         self.repaired_runs += u64::from(report.repairs > 0);
+        self.spoilt += u64::from(report.is_spoilt);
         self.recoveries.extend(&report.recoveries);
         self.findings.extend(report.findings.iter().map(|it| (report.plan.seed, it.clone())));
     }
@@ -158,7 +160,7 @@ fn take(done: Done, total: &mut Total, verbose: bool) {
         Ok((_, Ok(report))) => {
             total.add(&report);
             println!("{}", line(&report));
-            if verbose || !report.findings.is_empty() {
+            if verbose || report.is_spoilt || !report.findings.is_empty() {
                 print!("{}", story(&report));
             }
         }
@@ -172,6 +174,7 @@ fn line(report: &Report) -> String {
     let Report { plan, findings, published, confirmed, consumed, duplicates, failed, repairs, .. } = report;
     let faults: u64 = report.faults.values().sum();
     let verdict = match findings.len() {
+        0 if report.is_spoilt => "a quorum queue of the broker's has no leader".to_owned(),
         0 => "ok".to_owned(),
         count => format!("{count} FINDINGS"),
     };
@@ -240,6 +243,7 @@ impl fmt::Display for Total {
             let of_kind = self.recoveries.iter().filter(|it| it.kind == kind);
             row(&format!("until both after {kind}"), spread(of_kind, |it| it.confirm.max(it.delivery)))?;
         }
+        row("runs in which RabbitMQ left a quorum queue without a leader", self.spoilt.to_string())?;
         row("peak of memory", format!("{} MiB", self.peak / 1024 / 1024))?;
         for (what, kinds) in [
             ("lost", &["lost"][..]),

@@ -14,7 +14,7 @@ use super::history::{History, Injected, Outcome, QueueKind};
 use super::ledger::Ledger;
 use super::network::Network;
 use super::node::{RECOVERY_DEADLINE, SharedNode};
-use super::plan::{Beginning, Plan, Server, Trouble};
+use super::plan::{Beginning, Plan, QueuePlan, Server, Trouble};
 use super::workload::{Shared, consume, is_failed, publish};
 
 /// How long a publish, a confirm or a call of the client's may take.
@@ -43,6 +43,8 @@ pub struct Report {
     pub plan: Plan,
     /// What is wrong.
     pub findings: Vec<Finding>,
+    /// Whether the broker had a quorum queue without a leader, so that what does not go on there is no finding.
+    pub is_spoilt: bool,
     /// How many faults of each kind were injected.
     pub faults: BTreeMap<&'static str, u64>,
     /// How many messages were handed to the client.
@@ -139,7 +141,7 @@ async fn begin(
                     sleep(DOWN).await;
                 };
                 if let Err(error) = node.down_during(meanwhile).await {
-                    ledger.log(&error);
+                    ledger.book().failures.push(error);
                 }
                 over(&ledger, "node-down-at-start");
             });
@@ -292,7 +294,7 @@ impl Running<'_> {
             self.ledger.log(&format!("{} begins", trouble.kind()));
             let from = self.ledger.now();
             if let Err(error) = self.make(*trouble).await {
-                self.ledger.log(&format!("{}: {error}", trouble.kind()));
+                self.ledger.book().failures.push(format!("{}: {error}", trouble.kind()));
             }
             let until = self.ledger.now();
             self.ledger.injected(Injected { kind: trouble.kind(), from, until, loses: trouble.loses() });
@@ -335,9 +337,32 @@ impl Running<'_> {
             self.ledger.log("recovered");
             self.ledger.book().history.settled_from = Some(now);
         } else {
+            let missing = not_recovered(&self.ledger.book().history, base);
+            let leaderless = self.leaderless().await;
             let mut book = self.ledger.book();
-            book.history.not_recovered = not_recovered(&book.history, base);
+            book.history.not_recovered = missing;
+            book.history.leaderless = leaderless;
         }
+    }
+
+    /// The quorum queues that the broker itself cannot reach.
+    async fn leaderless(&self) -> Vec<usize> {
+        let mut leaderless = Vec::new();
+        for (queue, _) in self.quorum_queues() {
+            match self.node.is_leaderless(self.vhost, &self.queue_name(queue)).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.ledger.log(&format!("the broker says: queue {queue} has no leader"));
+                    leaderless.push(queue);
+                }
+                Err(error) => self.ledger.log(&format!("the leader of queue {queue}: {error}")),
+            }
+        }
+        leaderless
+    }
+
+    fn quorum_queues(&self) -> impl Iterator<Item = (usize, &QueuePlan)> {
+        self.plan.queues.iter().enumerate().filter(|(_, plan)| plan.kind == QueueKind::Quorum)
     }
 
     /// When the last fault was over, of this run or of the node.
@@ -443,9 +468,12 @@ fn report(plan: Plan, ledger: &Ledger) -> Report {
     for injected in history.injected.iter().filter(|it| it.kind != OTHERS) {
         *faults.entry(injected.kind).or_default() += 1;
     }
+    let mut findings = check(&history);
+    findings.extend(book.failures.drain(..).map(Finding::Failed));
     Report {
         plan,
-        findings: check(&history),
+        findings,
+        is_spoilt: !history.leaderless.is_empty(),
         faults,
         published: history.published.iter().map(|it| it.len() as u64).sum(),
         confirmed: outcomes().filter(|(outcome, _)| *outcome == Outcome::Confirmed).count() as u64,
