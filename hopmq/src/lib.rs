@@ -36,7 +36,7 @@ pub use hopmq_proto::amqp::{
     Credentials, FieldTable, FieldValue, LongStr, Mechanism, Properties, ReplyCode, SaslError, Secret,
     ShortStr, WireError,
 };
-pub use hopmq_proto::broker::{Config as BrokerConfig, QueueStats, User};
+pub use hopmq_proto::broker::{Config as BrokerConfig, Disk, QueueStats, User};
 pub use hopmq_proto::client::{
     Backoff, CallError, CloseReason, CommandError, Config, ConfirmFailures, Entity, EntityFilter,
     EntityOutcome, HandshakeError, HandshakeStep, Heartbeat, Lost, Message, PeerMisbehaved, ProtocolVersion,

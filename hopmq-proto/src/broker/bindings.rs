@@ -61,7 +61,7 @@ impl Broker {
         Ok(())
     }
 
-    fn incoming(&mut self, destination: Destination) -> Option<&mut BTreeSet<Incoming>> {
+    pub(super) fn incoming(&mut self, destination: Destination) -> Option<&mut BTreeSet<Incoming>> {
         match destination {
             Destination::Queue(id) => self.queues.get_mut(id).map(|queue| &mut queue.incoming),
             Destination::Exchange(id) => self.exchanges.get_mut(id).map(|exchange| &mut exchange.incoming),

@@ -129,6 +129,11 @@ impl Exchange {
         })
     }
 
+    /// Whether it was there from the start: nobody else can use these names.
+    pub(super) fn is_predeclared(&self) -> bool {
+        self.name.is_empty() || self.name.as_bytes().starts_with(b"amq.")
+    }
+
     /// Adds a binding that is not there yet.
     pub(super) fn bind(&mut self, binding: Binding, arguments: &FieldTable) {
         self.routes.add(&binding, arguments);

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::Outbox;
-use crate::amqp::{FRAME_END, FrameHead, FrameKind, ShortStr, WireError, write_body, write_frame};
+use crate::amqp::{FRAME_END, FrameHead, FrameKind, Properties, ShortStr, WireError, write_body, write_frame};
 
 /// A body of this size or more is kept as the slice of input that it came in; a smaller one is copied, so that it
 /// does not pin the block it came in.
@@ -67,6 +67,11 @@ impl Message {
 
     fn properties(&self) -> &[u8] {
         self.head.get(self.key_len.into()..self.properties_end).unwrap_or_default()
+    }
+
+    /// Whether it outlives the broker, in a durable queue.
+    pub(super) fn is_persistent(&self) -> bool {
+        Properties::decode(self.properties()).is_ok_and(|properties| properties.delivery_mode == Some(2))
     }
 
     fn small_body(&self) -> &[u8] {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Broker`], [`Connection`] | the engine, and the view of one connection that a transport drives |
 //! | [`Config`], [`User`] | who may do what, and the bounds |
+//! | [`Disk`] | what is left when it was killed |
 //! | [`Event`], [`Closed`], [`Peer`] | what the owner and the broker tell each other |
 //!
 //! It behaves as RabbitMQ does, reply codes and texts included. A publish goes `input` → `publish` → `route` →
@@ -16,6 +17,7 @@ mod close;
 mod config;
 mod consumer;
 mod content;
+mod crash;
 mod deliver;
 mod dispatch;
 mod engine;
@@ -45,6 +47,7 @@ mod vhost;
 mod tests;
 
 pub use config::{Config, User};
+pub use crash::Disk;
 pub use engine::{Broker, Connection, QueueStats};
 pub use event::{Closed, Event, Peer};
 pub use id::ConnectionId;

@@ -114,6 +114,16 @@ impl Queue {
         self.returned.insert(position, message);
     }
 
+    /// What is left of a durable queue when the broker is started again: its persistent messages, and nobody who uses it.
+    pub(super) fn restart(&mut self) {
+        self.ready.retain(|(_, message)| message.is_persistent());
+        self.returned.retain(|_, message| message.is_persistent());
+        self.unacked = 0;
+        self.consumers.clear();
+        self.exclusive_consumer = None;
+        self.line = Line::default();
+    }
+
     /// Drops what is ready, and returns how much that was.
     pub(super) fn purge(&mut self) -> usize {
         let count = self.len();

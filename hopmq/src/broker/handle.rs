@@ -75,6 +75,14 @@ impl<R: Runtime> Broker<R> {
         self.inner.shared.lock().engine.connections()
     }
 
+    /// Loses every connection and whatever is not on its disk, at once, as a broker that is killed and started again; what is
+    /// left, [`proto::Broker::crash`] says. It goes on listening.
+    ///
+    /// Its ends of the connections are closed without another word. This is for tests of what comes back, and how.
+    pub fn crash(&self, disk: proto::Disk) {
+        self.inner.shared.crash(disk);
+    }
+
     /// Accepts no more, closes every connection with 320 `CONNECTION_FORCED`, and waits until the last is gone.
     ///
     /// Dropping the future stops waiting; the broker shuts down all the same.

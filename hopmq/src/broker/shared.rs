@@ -53,6 +53,15 @@ impl Shared {
         drop(state);
         woken.into_iter().for_each(Waker::wake);
     }
+
+    /// Loses every connection, and what is not on the disk.
+    pub(super) fn crash(&self, disk: proto::Disk) {
+        let mut state = self.lock();
+        state.engine.crash(disk);
+        let orphans: Vec<Waker> = state.drivers.values().chain(&state.watchers).cloned().collect();
+        drop(state);
+        orphans.into_iter().for_each(Waker::wake);
+    }
 }
 
 impl State {

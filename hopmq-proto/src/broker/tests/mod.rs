@@ -1,6 +1,7 @@
 //! The broker driven by raw frames.
 #![allow(clippy::cast_possible_truncation, clippy::large_enum_variant)] // small test data
 
+mod crash;
 mod faults;
 mod flow;
 mod handshake;
