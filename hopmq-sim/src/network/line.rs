@@ -1,0 +1,129 @@
+use std::collections::BTreeMap;
+
+use hopmq::Instant;
+
+use super::link::Link;
+use super::way::{Last, Sink, Way};
+use super::{HostId, Network};
+use crate::timers::Timers;
+use crate::wakers::Wakers;
+
+/// A connection. Side 0 has dialled, side 1 accepts.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) sides: [Side; 2],
+    /// Each is written by the side of its number.
+    pub(super) ways: [Way; 2],
+    /// The port that it was dialled from.
+    pub(super) port: u16,
+}
+
+/// One end.
+#[derive(Debug)]
+pub(super) struct Side {
+    pub(super) host: HostId,
+    /// Somebody has a [`Stream`](super::Stream) of it, or will accept it.
+    pub(super) is_held: bool,
+    /// Its host has crashed since.
+    pub(super) is_gone: bool,
+}
+
+impl Line {
+    pub(super) fn new(from: HostId, to: HostId, port: u16, there: &Link, back: &Link) -> Self {
+        let side = |host| Side { host, is_held: true, is_gone: false };
+        Self {
+            sides: [side(from), side(to)],
+            ways: [Way::new(from, to, there), Way::new(to, from, back)],
+            port,
+        }
+    }
+
+    pub(super) fn side(&self, side: usize) -> Option<&Side> {
+        self.sides.get(side)
+    }
+}
+
+/// All connections by their number. Few at a time, and looked at in the order of their numbers by every fault.
+#[derive(Debug)]
+pub(super) struct Lines {
+    all: BTreeMap<u64, Line>,
+    last: u64,
+}
+
+impl Lines {
+    pub(super) const fn new() -> Self {
+        Self { all: BTreeMap::new(), last: 0 }
+    }
+
+    pub(super) const fn next_number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    pub(super) fn insert(&mut self, number: u64, line: Line) {
+        self.all.insert(number, line);
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<&Line> {
+        self.all.get(&number)
+    }
+
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Line> {
+        self.all.get_mut(&number)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u64, &mut Line)> {
+        self.all.iter_mut().map(|(number, line)| (*number, line))
+    }
+
+    pub(super) fn remove(&mut self, number: u64) -> Option<Line> {
+        self.all.remove(&number)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.all.clear();
+    }
+}
+
+impl Network {
+    /// A side is let go of, by whoever had it: the other one reads the end, or a reset when it was not listened to.
+    pub(super) fn let_go(
+        &mut self,
+        number: u64,
+        side: usize,
+        timers: &mut Timers,
+        now: Instant,
+        wakers: &mut Wakers,
+    ) {
+        let Some([here, there]) = self.lines.get(number).and_then(|line| hosts(line, side)) else { return };
+        let path = self.path(here, there);
+        let Self { lines, random, .. } = self;
+        let Some(line) = lines.get_mut(number) else { return };
+        let [own, other] = both(&mut line.ways, side);
+        let [own_side, other_side] = both(&mut line.sides, side);
+        own_side.is_held = false;
+        if !own_side.is_gone {
+            let last = if other.has_unread() { Last::Reset } else { Last::End };
+            own.finish(last, &path, now, random);
+            own.arm(timers, now, wakers);
+            other.sink(Sink::Answering, wakers);
+        }
+        if !other_side.is_held {
+            let line = lines.remove(number);
+            for mut way in line.into_iter().flat_map(|line| line.ways) {
+                way.wake_all(timers, wakers);
+            }
+        }
+    }
+}
+
+/// The host of this side, and the other one.
+pub(super) fn hosts(line: &Line, side: usize) -> Option<[HostId; 2]> {
+    Some([line.side(side)?.host, line.side(1 - side)?.host])
+}
+
+/// What belongs to this side, and what to the other.
+pub(super) fn both<T>(pair: &mut [T; 2], side: usize) -> [&mut T; 2] {
+    let [first, second] = pair;
+    if side == 0 { [first, second] } else { [second, first] }
+}

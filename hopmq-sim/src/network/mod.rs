@@ -1,0 +1,171 @@
+//! Hosts, and what they send each other.
+
+mod faults;
+mod line;
+mod link;
+mod listener;
+mod stream;
+mod way;
+
+pub(crate) mod dial;
+
+use std::collections::BTreeMap;
+use std::task::Waker;
+
+use hopmq::Instant;
+
+pub(crate) use faults::Death;
+pub(crate) use link::Dials;
+pub use link::Link;
+pub use listener::Listener;
+pub use stream::Stream;
+
+use crate::host::Program;
+use crate::random::Random;
+use crate::wakers::Wakers;
+use line::{Line, Lines};
+use link::Path;
+use listener::Backlog;
+
+/// A host, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct HostId(pub(crate) usize);
+
+#[derive(Debug)]
+pub(crate) struct Network {
+    hosts: Vec<Machine>,
+    /// What the network is like where nothing else is said.
+    link: Link,
+    paths: BTreeMap<(HostId, HostId), Path>,
+    lines: Lines,
+    /// The port of the last connection's client.
+    last_port: u16,
+    random: Random,
+    /// Woken when anything changes that may let a dial go on.
+    waiting: Vec<Waker>,
+}
+
+/// What a host is.
+#[derive(Debug)]
+struct Machine {
+    name: String,
+    is_up: bool,
+    is_frozen: bool,
+    /// Who accepts, by port.
+    ports: BTreeMap<u16, Backlog>,
+    /// What runs there, again after a restart.
+    programs: Vec<Program>,
+}
+
+impl Network {
+    pub(crate) const fn new(link: Link, random: Random) -> Self {
+        Self {
+            hosts: Vec::new(),
+            link,
+            paths: BTreeMap::new(),
+            lines: Lines::new(),
+            last_port: 49_151, // the dynamic ports are behind it (RFC 6335, section 6)
+            random,
+            waiting: Vec::new(),
+        }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<HostId> {
+        self.hosts.iter().position(|host| host.name == name).map(HostId)
+    }
+
+    pub(crate) fn add(&mut self, name: &str) -> HostId {
+        self.hosts.push(Machine {
+            name: name.to_owned(),
+            is_up: true,
+            is_frozen: false,
+            ports: BTreeMap::new(),
+            programs: Vec::new(),
+        });
+        HostId(self.hosts.len() - 1)
+    }
+
+    pub(crate) fn name(&self, host: HostId) -> &str {
+        self.hosts.get(host.0).map_or("?", |host| &host.name)
+    }
+
+    pub(crate) fn is_up(&self, host: HostId) -> bool {
+        self.hosts.get(host.0).is_some_and(|host| host.is_up)
+    }
+
+    pub(crate) fn is_frozen(&self, host: HostId) -> bool {
+        self.hosts.get(host.0).is_some_and(|host| host.is_frozen)
+    }
+
+    pub(crate) fn add_program(&mut self, host: HostId, program: Program) {
+        if let Some(host) = self.hosts.get_mut(host.0) {
+            host.programs.push(program);
+        }
+    }
+
+    pub(crate) fn programs(&self, host: HostId) -> Vec<Program> {
+        self.hosts.get(host.0).map(|host| host.programs.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn take_programs(&mut self) -> Vec<Program> {
+        self.hosts.iter_mut().flat_map(|host| std::mem::take(&mut host.programs)).collect()
+    }
+
+    fn path(&self, from: HostId, to: HostId) -> Path {
+        let path = self.paths.get(&(from, to)).copied();
+        path.unwrap_or_else(|| Path::new(if from == to { Link::loopback() } else { self.link }))
+    }
+
+    /// Changes what the network is like from one host to another.
+    fn change(&mut self, from: HostId, to: HostId, change: impl FnOnce(&mut Path)) {
+        let mut path = self.path(from, to);
+        change(&mut path);
+        self.paths.insert((from, to), path);
+    }
+
+    pub(crate) fn set_link(&mut self, from: HostId, to: HostId, link: Link) {
+        self.change(from, to, |path| path.link = link);
+    }
+
+    pub(crate) fn link(&self, from: HostId, to: HostId) -> Link {
+        self.path(from, to).link
+    }
+
+    /// Opens a connection to who accepts there, who need not have accepted it yet. None when nobody does.
+    fn connect(&mut self, from: HostId, to: HostId, port: u16, wakers: &mut Wakers) -> Option<u64> {
+        let (there, back) = (self.path(from, to).link, self.path(to, from).link);
+        self.last_port = self.last_port.checked_add(1).unwrap_or(49_152);
+        let backlog = self.hosts.get_mut(to.0)?.ports.get_mut(&port)?;
+        let number = self.lines.next_number();
+        wakers.wake(backlog.push(number)?);
+        self.lines.insert(number, Line::new(from, to, self.last_port, &there, &back));
+        Some(number)
+    }
+
+    /// Everybody who waits for anything, for it will not come.
+    pub(crate) fn end(&mut self) -> Vec<Waker> {
+        self.hosts.iter_mut().for_each(|host| {
+            host.is_up = false;
+            host.ports.clear();
+        });
+        self.lines.clear();
+        std::mem::take(&mut self.waiting)
+    }
+
+    pub(crate) fn wait(&mut self, waker: &Waker, wakers: &mut Wakers) {
+        if !self.waiting.iter().any(|kept| kept.will_wake(waker)) {
+            self.waiting.push(waker.clone());
+        }
+        // A dial that was given up leaves its waker here until the next change.
+        if self.waiting.len() > 1024 {
+            wakers.wake(std::mem::take(&mut self.waiting));
+        }
+    }
+
+    /// Whether something that is sent now reaches the other host; when, if so.
+    fn reaches(&mut self, from: HostId, to: HostId, now: Instant) -> Option<Instant> {
+        let path = self.path(from, to);
+        let is_open = !path.is_partitioned && self.is_up(to);
+        is_open.then(|| now + path.link.delay(&mut self.random))
+    }
+}

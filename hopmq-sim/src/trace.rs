@@ -1,0 +1,198 @@
+use std::collections::VecDeque;
+use std::fmt::{self, Write as _};
+
+use hopmq::Instant;
+
+use crate::network::HostId;
+
+/// What happens in a world: all of it in a hash, the last of it to be read.
+#[derive(Debug)]
+pub(crate) struct Trace {
+    hash: u64,
+    last: VecDeque<(Instant, What)>,
+    /// How many are kept.
+    kept: usize,
+    /// Everything is told at once, too.
+    is_told: bool,
+    names: Vec<String>,
+}
+
+/// Something that a reader wants to know of.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// A connection, by its number, from a host to a port of another.
+    Open {
+        line: u64,
+        from: HostId,
+        to: HostId,
+        port: u16,
+    },
+    Refused {
+        from: HostId,
+        to: HostId,
+        port: u16,
+    },
+    /// So many bytes were written.
+    Bytes {
+        line: u64,
+        from: HostId,
+        to: HostId,
+        count: u64,
+    },
+    /// One side will write no more.
+    End {
+        line: u64,
+        from: HostId,
+        to: HostId,
+    },
+    /// One side is told that there is no connection any more.
+    Reset {
+        line: u64,
+        from: HostId,
+        to: HostId,
+    },
+    /// Something happens to a host.
+    Host {
+        host: HostId,
+        is: &'static str,
+    },
+    /// Something happens between two hosts.
+    Between {
+        from: HostId,
+        to: HostId,
+        is: &'static str,
+    },
+    /// What the test has to say.
+    Note(String),
+}
+
+impl Trace {
+    pub(crate) const fn new(kept: usize, is_told: bool) -> Self {
+        Self { hash: 0xCBF2_9CE4_8422_2325, last: VecDeque::new(), kept, is_told, names: Vec::new() }
+    }
+
+    /// A host has been added.
+    pub(crate) fn name(&mut self, name: &str) {
+        self.names.push(name.to_owned());
+        self.mix_bytes(name.as_bytes());
+    }
+
+    pub(crate) const fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Something that counts, and that nobody wants to read.
+    pub(crate) const fn mix(&mut self, value: u64) {
+        self.hash = (self.hash ^ value).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.hash ^= self.hash >> 29;
+    }
+
+    pub(crate) fn mix_bytes(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.mix(u64::from_le_bytes(*word));
+        }
+        for byte in rest {
+            self.mix(u64::from(*byte));
+        }
+    }
+
+    pub(crate) fn add(&mut self, now: Instant, what: What) {
+        let (kind, values) = what.values();
+        self.mix(kind << 56 ^ now.as_nanos());
+        values.into_iter().for_each(|value| self.mix(value));
+        match &what {
+            What::Note(text) => self.mix_bytes(text.as_bytes()),
+            What::Host { is, .. } | What::Between { is, .. } => self.mix_bytes(is.as_bytes()),
+            _ => {}
+        }
+        if self.is_told {
+            tell(&self.line(now, &what));
+        }
+        self.keep(now, what);
+    }
+
+    fn keep(&mut self, now: Instant, what: What) {
+        // A burst on one connection is one line.
+        if let (
+            What::Bytes { line, from, count, .. },
+            Some((_, What::Bytes { line: last, from: by, count: sum, .. })),
+        ) = (&what, self.last.back_mut())
+            && (line, from) == (last, by)
+        {
+            *sum += count;
+            return;
+        }
+        if self.last.len() >= self.kept {
+            self.last.pop_front();
+        }
+        self.last.push_back((now, what));
+    }
+
+    /// The last of what happened, a line each.
+    pub(crate) fn last(&self) -> String {
+        let mut lines = String::new();
+        for (at, what) in &self.last {
+            lines.push_str(&self.line(*at, what));
+            lines.push('\n');
+        }
+        lines
+    }
+
+    fn line(&self, at: Instant, what: &What) -> String {
+        let mut line = format!("{:>14} ", Seconds(at));
+        let name = |host: &HostId| self.names.get(host.0).map_or("?", String::as_str);
+        // Writing to a string does not fail.
+        let _ = match what {
+            What::Open { line: number, from, to, port } => {
+                write!(line, "{} → {}:{port}  connects, as #{number}", name(from), name(to))
+            }
+            What::Refused { from, to, port } => {
+                write!(line, "{} → {}:{port}  is refused", name(from), name(to))
+            }
+            What::Bytes { line: number, from, to, count } => {
+                write!(line, "{} → {}  #{number} {count} bytes", name(from), name(to))
+            }
+            What::End { line: number, from, to } => {
+                write!(line, "{} → {}  #{number} ends", name(from), name(to))
+            }
+            What::Reset { line: number, from, to } => {
+                write!(line, "{} → {}  #{number} is reset", name(from), name(to))
+            }
+            What::Host { host, is } => write!(line, "{} {is}", name(host)),
+            What::Between { from, to, is } => write!(line, "{} – {}  {is}", name(from), name(to)),
+            What::Note(text) => write!(line, "{text}"),
+        };
+        line
+    }
+}
+
+#[allow(clippy::print_stderr)] // somebody has asked for it, and the test harness captures it
+fn tell(line: &str) {
+    eprintln!("{line}");
+}
+
+impl What {
+    const fn values(&self) -> (u64, [u64; 4]) {
+        match self {
+            Self::Open { line, from, to, port } => (1, [*line, from.0 as u64, to.0 as u64, *port as u64]),
+            Self::Refused { from, to, port } => (2, [from.0 as u64, to.0 as u64, *port as u64, 0]),
+            Self::Bytes { line, from, to, count } => (3, [*line, from.0 as u64, to.0 as u64, *count]),
+            Self::End { line, from, to } => (4, [*line, from.0 as u64, to.0 as u64, 0]),
+            Self::Reset { line, from, to } => (5, [*line, from.0 as u64, to.0 as u64, 0]),
+            Self::Host { host, .. } => (6, [host.0 as u64, 0, 0, 0]),
+            Self::Between { from, to, .. } => (7, [from.0 as u64, to.0 as u64, 0, 0]),
+            Self::Note(text) => (8, [text.len() as u64, 0, 0, 0]),
+        }
+    }
+}
+
+/// A time of the world in seconds, as it is printed.
+pub(crate) struct Seconds(pub(crate) Instant);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_nanos() / 1000;
+        f.pad(&format!("{}.{:06} s", micros / 1_000_000, micros % 1_000_000))
+    }
+}

@@ -1,0 +1,229 @@
+use std::fmt::Write as _;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use hopmq::Instant;
+use hopmq::io::Clock as _;
+
+use crate::network::{HostId, Network};
+use crate::random::Random;
+use crate::settings::Settings;
+use crate::sim::RunError;
+use crate::tasks::{Bell, Boxed, Ready, TaskId, Tasks};
+use crate::timers::{SimClock, SimTimer, Timers};
+use crate::trace::{Seconds, Trace};
+
+/// How many tasks a report of a standstill lists.
+const LISTED: usize = 20;
+
+/// Everything there is, as tasks, hosts and the network's ends share it.
+///
+/// One thread runs it, so the lock is never waited for. Wakers and futures are others' code: they are called and dropped
+/// without it.
+pub(crate) struct World {
+    state: Mutex<State>,
+    pub(crate) clock: SimClock,
+    pub(crate) ready: Arc<Ready>,
+    pub(crate) settings: Settings,
+}
+
+pub(crate) struct State {
+    pub(crate) timers: Timers,
+    pub(crate) tasks: Tasks,
+    pub(crate) network: Network,
+    pub(crate) trace: Trace,
+    /// What hosts draw their seeds from.
+    pub(crate) seeds: Random,
+    /// Woken tasks of frozen hosts.
+    parked: Vec<TaskId>,
+    polls: u64,
+    life: Life,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    New,
+    Running,
+    Over,
+}
+
+impl World {
+    pub(crate) fn new(settings: Settings) -> Arc<Self> {
+        let state = State {
+            timers: Timers::default(),
+            tasks: Tasks::default(),
+            network: Network::new(settings.link, Random::of(settings.seed, 1)),
+            trace: Trace::new(settings.kept_events, settings.is_told),
+            seeds: Random::of(settings.seed, 2),
+            parked: Vec::new(),
+            polls: 0,
+            life: Life::New,
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            clock: SimClock::default(),
+            ready: Arc::default(),
+            settings,
+        })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    pub(crate) fn timer(self: &Arc<Self>) -> SimTimer {
+        SimTimer::new(self.clone())
+    }
+
+    /// Runs `future` on a host. When that is down, or the world is over, it is dropped.
+    pub(crate) fn spawn(&self, host: HostId, future: Boxed, spawned_at: &'static Location<'static>) {
+        let mut state = self.lock();
+        if state.life == Life::Over || !state.network.is_up(host) {
+            drop(state);
+            drop(future);
+            return;
+        }
+        let waker = state.tasks.insert(host, future, spawned_at, &self.ready);
+        drop(state);
+        waker.wake();
+    }
+
+    /// Runs until `main` is ready, and drops everything else then.
+    pub(crate) fn run<F: Future>(&self, main: F) -> Result<F::Output, RunError> {
+        let mut state = self.lock();
+        if state.life != Life::New {
+            return Err(RunError::Over);
+        }
+        state.life = Life::Running;
+        drop(state);
+        let _end = End(self);
+        let mut order = Random::of(self.settings.seed, 3);
+        let mut main = pin!(main);
+        let bell = Bell::new(TaskId::MAIN, self.ready.clone());
+        let waker = Waker::from(bell.clone());
+        waker.wake_by_ref();
+        loop {
+            match self.ready.draw(&mut order) {
+                Some(TaskId::MAIN) => {
+                    self.count(TaskId::MAIN)?;
+                    bell.reset();
+                    if let Poll::Ready(output) = main.as_mut().poll(&mut Context::from_waker(&waker)) {
+                        return Ok(output);
+                    }
+                }
+                Some(id) => self.poll(id)?,
+                None => self.pass_time()?,
+            }
+        }
+    }
+
+    fn count(&self, id: TaskId) -> Result<(), RunError> {
+        self.lock().count(id, &self.settings)
+    }
+
+    fn poll(&self, id: TaskId) -> Result<(), RunError> {
+        let mut state = self.lock();
+        let Some(host) = state.tasks.host(id) else { return Ok(()) };
+        if state.network.is_frozen(host) {
+            state.parked.push(id);
+            return Ok(());
+        }
+        state.count(id, &self.settings)?;
+        let Some((mut future, waker)) = state.tasks.begin(id) else { return Ok(()) };
+        drop(state);
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(()) => {
+                drop(future);
+                self.lock().tasks.remove(id);
+            }
+            Poll::Pending => {
+                let gone = self.lock().tasks.end(id, future);
+                drop(gone);
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody has anything to do: it becomes later.
+    fn pass_time(&self) -> Result<(), RunError> {
+        let mut state = self.lock();
+        let Some(next) = state.timers.next() else {
+            return Err(RunError::Stalled { at: self.now(), waiting: state.waiting() });
+        };
+        let now = next.max(self.now());
+        if now > Instant::ZERO + self.settings.time_limit {
+            return Err(RunError::OutOfTime { limit: self.settings.time_limit, waiting: state.waiting() });
+        }
+        self.clock.set(now);
+        state.trace.mix(now.as_nanos());
+        let due: Vec<_> = std::iter::from_fn(|| state.timers.pop_due(now)).collect();
+        drop(state);
+        due.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+
+    /// The tasks of a host that went on are polled again.
+    pub(crate) fn unpark(&self) {
+        let parked = std::mem::take(&mut self.lock().parked);
+        parked.into_iter().for_each(|id| self.ready.push(id));
+    }
+
+    /// Ends everything that still runs. What holds the world is held by the world, so nothing else would.
+    fn end(&self) {
+        let mut state = self.lock();
+        state.life = Life::Over;
+        let tasks = state.tasks.take(|_| true);
+        let wakers = state.network.end();
+        let timers = state.timers.clear();
+        let programs = state.network.take_programs();
+        drop(state);
+        drop((tasks, wakers, timers, programs));
+    }
+}
+
+impl State {
+    fn count(&mut self, id: TaskId, settings: &Settings) -> Result<(), RunError> {
+        self.polls += 1;
+        if self.polls > settings.step_limit {
+            return Err(RunError::OutOfSteps { limit: settings.step_limit, waiting: self.waiting() });
+        }
+        self.trace.mix(id.serial());
+        Ok(())
+    }
+
+    /// Whoever has not ended, for people.
+    fn waiting(&self) -> String {
+        let mut text = String::new();
+        for (count, (host, spawned_at)) in self.tasks.list().enumerate() {
+            if count == LISTED {
+                text.push_str("\n  and more");
+                break;
+            }
+            // Writing to a string does not fail.
+            let _ = write!(text, "\n  a task of {}, spawned at {spawned_at}", self.network.name(host));
+        }
+        text
+    }
+}
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("now", &format_args!("{}", Seconds(self.now()))).finish_non_exhaustive()
+    }
+}
+
+/// Ends the world, also when it panics.
+struct End<'a>(&'a World);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
