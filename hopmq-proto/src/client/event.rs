@@ -106,6 +106,13 @@ pub enum Event {
         /// The `basic.consume` that started the consumer.
         consumer: Token,
     },
+    /// A consumer has ended: it could not be started again after a loss of the connection.
+    ConsumerNotRestored {
+        /// The `basic.consume` that started the consumer.
+        consumer: Token,
+        /// Why.
+        reason: Refused,
+    },
     /// A channel has ended. Its calls, publishes and consumers ended with it.
     ChannelClosed {
         /// The channel.

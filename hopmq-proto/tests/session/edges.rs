@@ -188,9 +188,9 @@ fn a_consumer_that_ends_the_connection_is_left_out() {
         assert!(script.session.is_open(), "{:?}", script.events);
         assert!(script.dials < 6, "{}", script.dials);
         let ended =
-            |event: &Event| matches!(event, Event::ConsumerCancelled { consumer } if *consumer == bad);
+            |event: &Event| matches!(event, Event::ConsumerNotRestored { consumer, .. } if *consumer == bad);
         assert_eq!(script.count(ended), 1);
-        assert_eq!(script.count(|event| matches!(event, Event::ConsumerCancelled { .. })), 1);
+        assert_eq!(script.count(|event| matches!(event, Event::ConsumerNotRestored { .. })), 1);
         assert_eq!(script.count(|event| matches!(event, Event::Degraded { .. })), 1);
     }
 }
@@ -215,7 +215,7 @@ fn who_waits_for_a_lock_does_not_blame_the_server() {
     script.pass(Duration::from_secs(10));
     assert!(script.session.is_open(), "{:?}", script.events);
     assert_eq!(script.dials, 2, "{:?}", script.events);
-    assert_eq!(script.count(|event| matches!(event, Event::ConsumerCancelled { .. })), 0);
+    assert_eq!(script.count(|event| matches!(event, Event::ConsumerNotRestored { .. })), 0);
 }
 
 /// As a quorum queue without a leader: nothing behind it on its channel is answered either.
@@ -272,7 +272,7 @@ fn what_the_server_never_answers_is_left_out_and_the_rest_goes_on() {
         let resumed = |which| {
             script.count(|event| matches!(event, Event::ConsumerResumed { consumer } if *consumer == which))
         };
-        let ended = script.count(|event| matches!(event, Event::ConsumerCancelled { .. }));
+        let ended = script.count(|event| matches!(event, Event::ConsumerNotRestored { .. }));
         assert!(resumed(good) > 0 && resumed(better) > 0);
         assert_eq!((resumed(bad) == 0, ended), (what == "consumer", usize::from(what == "consumer")));
     }

@@ -197,7 +197,7 @@ fn a_consumer_whose_queue_is_gone_ends_and_the_rest_comes_back() {
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::ConsumerCancelled { consumer } => Some(*consumer),
+            Event::ConsumerNotRestored { consumer, .. } => Some(*consumer),
             _ => None,
         })
         .collect();
@@ -260,7 +260,13 @@ fn an_exclusive_consumer_that_stays_locked_out_is_given_up() {
     let (consumer, _) = exclusive_consumer(&mut net);
     net.pass(Duration::from_secs(10));
     assert!(net.session.is_open());
-    let ended = |event: &Event| matches!(event, Event::ConsumerCancelled { consumer: c } if *c == consumer);
+    let ended =
+        |event: &Event| matches!(event, Event::ConsumerNotRestored { consumer: c, .. } if *c == consumer);
     assert!(net.events.iter().any(ended), "{:?}", net.events);
     assert!(net.events.iter().any(|event| matches!(event, Event::Degraded { .. })));
+    let left_out = net.events.iter().any(|event| match event {
+        Event::Recovered { outcomes, .. } => outcomes.last().is_some_and(|last| last.result.is_err()),
+        _ => false,
+    });
+    assert!(left_out, "{:?}", net.events);
 }

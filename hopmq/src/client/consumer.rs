@@ -184,8 +184,7 @@ impl IntoFuture for Consume {
 /// When the connection is lost and comes back, the consumer is started again, with its prefetch and its arguments, and the
 /// stream goes on: [`Delivery::is_after_gap`] tells where. What was delivered before and is to be settled goes
 /// back into the queue and comes again; so what was not taken by then is dropped here, and what was taken can no longer be
-/// settled. Only a consumer that cannot be started again ends, with [`ConsumerEnd::Cancelled`]; why is told by
-/// [`ConnectionEvent::Degraded`](super::ConnectionEvent::Degraded).
+/// settled. Only a consumer that cannot be started again ends, with [`ConsumerEnd::NotRestored`].
 ///
 /// Dropping it cancels the consumer, and puts what was delivered and not yet taken back into the queue. What was
 /// taken can still be settled.
@@ -263,7 +262,7 @@ impl Consumer {
     ///
     /// From the future: when the channel has ended.
     pub fn cancel(mut self) -> Call<()> {
-        if self.end() == Some(ConsumerEnd::Cancelled) {
+        if let Some(ConsumerEnd::Cancelled | ConsumerEnd::NotRestored(_)) = self.end() {
             return Call::known(Ok(())); // the tag may be another consumer's by now
         }
         let cancel = basic::Cancel { consumer_tag: self.tag.clone(), no_wait: false };

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use hopmq_proto::Instant;
-use hopmq_proto::client::{ChannelId, CloseReason, Delivery, Token};
+use hopmq_proto::client::{ChannelId, CloseReason, Delivery, Refused, Token};
 
 use super::replies::Replies;
 use super::shared::{Shared, State};
@@ -43,15 +43,18 @@ impl Arrived {
 }
 
 /// Why a consumer gets no more deliveries.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConsumerEnd {
-    /// The server has ended it, most often because its queue is gone; or it could not be started again after a loss of
-    /// the connection; or [`Channel::cancel_consumer`] has. The channel lives on.
+    /// The server has ended it, most often because its queue is gone; or [`Channel::cancel_consumer`] has. The channel lives
+    /// on.
     ///
     /// [`Channel::cancel_consumer`]: super::Channel::cancel_consumer
     #[error("the consumer was cancelled")]
     Cancelled,
+    /// It could not be started again after a loss of the connection. The channel lives on.
+    #[error("the consumer was not started again after a loss of the connection: {0}")]
+    NotRestored(Refused),
     /// Its channel or connection has ended. Where the server did it, the reason has its code and its text: 406
     /// when a delivery was not settled in time, for example.
     #[error(transparent)]

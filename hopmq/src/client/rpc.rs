@@ -278,7 +278,7 @@ impl Drop for Pending<'_> {
 }
 
 /// Why a call has no reply.
-#[derive(Debug, Clone, PartialEq, Eq, ThisError)]
+#[derive(Debug, Clone, PartialEq, ThisError)]
 #[non_exhaustive]
 pub enum RpcError {
     /// As many calls are under way as [may be](NewRpcClient::max_calls). Nothing was sent.

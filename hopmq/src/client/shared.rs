@@ -332,6 +332,11 @@ impl State {
                     incoming.finish(ConsumerEnd::Cancelled, woken);
                 }
             }
+            Event::ConsumerNotRestored { consumer, reason } => {
+                if let Some(incoming) = self.consumers.get_mut(&consumer) {
+                    incoming.finish(ConsumerEnd::NotRestored(reason), woken); // told by `Degraded` already
+                }
+            }
             Event::ChannelClosed { channel, reason } => {
                 for incoming in self.consumers.values_mut().filter(|incoming| incoming.channel == channel) {
                     incoming.finish(ConsumerEnd::Closed(reason.clone()), woken);

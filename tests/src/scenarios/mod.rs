@@ -105,7 +105,7 @@ macro_rules! with_scenarios {
             delete_missing, delete_unbinds, delete_with_unacked, exclusive, exclusive_goes_with_its_connection,
             inequivalent, inequivalent_arguments, last_declared, last_declared_in_one_go, names, passive_missing, purge,
             reserved_names, server_named, trap_31_line_ends_are_stripped;
-        recovery: publishes_outlive_a_cut, a_consumer_resumes, a_server_named_queue_is_renamed, events_and_states, close_wins,
+        recovery: publishes_outlive_a_cut, a_consumer_resumes, a_consumer_that_does_not_come_back_says_why, a_server_named_queue_is_renamed, events_and_states, close_wins,
             dropping_every_handle_ends_it, gives_up_with_the_first_cause, off, a_server_that_is_down_at_first,
             one_of_two_endpoints, policies, calls_that_are_held_have_their_deadline, rpc;
         reply_to: trap_38_round_trip, trap_38_addresses_differ, trap_38_needs_no_ack, trap_38_one_of_a_channel,

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use hopmq_tokio::{
     Backoff, CallError, Channel, CloseReason, CommandError, ConnectError, ConnectOptions, Connection,
-    ConnectionEvent, ConnectionState, Consumer, Error, Lost, OnError, PublishError, Recovery, RecoveryMode,
-    RpcError, SettleError, WhenLost,
+    ConnectionEvent, ConnectionState, Consumer, ConsumerEnd, Error, Lost, OnError, PublishError, Recovery,
+    RecoveryMode, Refused, RpcError, SettleError, WhenLost,
 };
 use tokio::time::timeout;
 
@@ -103,6 +103,34 @@ pub async fn publishes_outlive_a_cut(server: &Server) {
         assert!(bodies.iter().any(|(body, _)| *body == n.to_string().into_bytes()), "{n} is lost");
     }
     channel.delete_queue(&queue).await.unwrap();
+}
+
+/// Its queue, which another has made, is gone when the connection is back: it ends with the server's words, and they are told.
+pub async fn a_consumer_that_does_not_come_back_says_why(server: &Server) {
+    let (line, connection) = connect(server).await;
+    let other = server.channel().await;
+    let queue = server.name("gone");
+    durable(&other, &queue).await;
+    let channel = connection.open_channel().await.unwrap();
+    let mut consumer = channel.consume(&queue).await.unwrap();
+    let mut events = connection.events();
+    line.set_down(true);
+    line.cut();
+    is_recovering(&connection).await;
+    other.delete_queue(&queue).await.unwrap();
+    line.set_down(false);
+    assert!(timeout(PATIENCE, consumer.next()).await.expect("it ends").is_none());
+    let Some(ConsumerEnd::NotRestored(refused)) = consumer.end() else { panic!("{:?}", consumer.end()) };
+    let Refused::Server(reason) = &refused else { panic!("{refused:?}") };
+    assert!(matches!(&**reason, CloseReason::Server(close) if close.code.0 == 404), "{reason}");
+    is_back(&connection).await;
+    loop {
+        if let ConnectionEvent::Recovered { outcomes, .. } = events.next().await.expect("it comes back") {
+            assert_eq!(outcomes.last().map(|outcome| outcome.result.clone()), Some(Err(refused)));
+            break;
+        }
+    }
+    channel.declare_queue("").exclusive().await.expect("the channel lives on");
 }
 
 /// It goes on with its prefetch, and says where the gap was; what came before it cannot be settled any more.

@@ -1,4 +1,5 @@
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,7 +9,7 @@ use super::kept::Store;
 use super::lives::Private;
 use super::locked::Locked;
 use crate::amqp::{FRAME_MIN_SIZE, HEARTBEAT_FRAME, Method, WireError, write_method};
-use crate::client::session::Topology;
+use crate::client::session::{EntityOutcome, Topology};
 use crate::client::{CloseReason, Config, Event, Lost, PeerMisbehaved, Token};
 use crate::{Deadlines, Instant, Outbox};
 
@@ -62,6 +63,8 @@ pub(super) struct Core {
     pub(super) live: bool,
     /// How many channels are being brought back.
     pub(super) resuming: usize,
+    /// Consumers that do not come back, since the session was away.
+    pub(super) left_out: Vec<EntityOutcome>,
     pub(super) locked: Locked,
     /// Publishes are refused while so many bytes are kept.
     pub(super) max_kept: usize,
@@ -92,6 +95,7 @@ impl Core {
             keeps: false,
             live: false,
             resuming: 0,
+            left_out: Vec::new(),
             locked: Locked::default(),
             max_kept: usize::MAX,
             kept: Store::default(),

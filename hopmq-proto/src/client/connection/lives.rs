@@ -10,7 +10,7 @@ use super::work::Work;
 use super::{CommandError, Connection};
 use crate::Instant;
 use crate::amqp::{Credentials, Method};
-use crate::client::session::{Refused, Topology};
+use crate::client::session::{EntityOutcome, Refused, Topology};
 use crate::client::{ChannelId, CloseReason, Config, Event, Lost, Token};
 use crate::fsm::Machine;
 
@@ -170,6 +170,11 @@ impl Connection {
     /// Brings back a channel that has waited for others. True when there is one.
     pub(in crate::client) fn resume_rest(&mut self, now: Instant) -> bool {
         self.work.channels.resume_rest(&mut self.core, now)
+    }
+
+    /// The consumers that did not come back.
+    pub(in crate::client) fn take_left_out(&mut self) -> Vec<EntityOutcome> {
+        core::mem::take(&mut self.core.left_out)
     }
 
     /// The server has closed the connection over a consumer that was being brought back: it is left out.

@@ -430,7 +430,8 @@ impl Session {
         if self.connection.resume_rest(now) {
             return self.wait_anew(now);
         }
-        let Some(away) = self.away.take() else { return };
+        let Some(mut away) = self.away.take() else { return };
+        away.outcomes.append(&mut self.connection.take_left_out());
         self.suspects = Suspects::default();
         self.change(Change::Resumed { stable_at: now + self.recovery.stable_after }, now);
         self.connection.emit(Event::Recovered { took: now - away.since, outcomes: away.outcomes });

@@ -186,7 +186,7 @@ impl User {
                 self.consumers.values_mut().filter(|c| c.queue == old).for_each(|c| c.queue = new.clone());
             }
             Event::Degraded { .. } => self.tally.degraded += 1,
-            Event::ConsumerCancelled { consumer } => {
+            Event::ConsumerCancelled { consumer } | Event::ConsumerNotRestored { consumer, .. } => {
                 self.tally.cancelled += 1;
                 assert!(self.consumers.remove(&consumer).is_some(), "an unknown consumer is cancelled");
             }

@@ -12,7 +12,7 @@ use crate::client::connection::consumers::Revival;
 use crate::client::connection::core::{Core, Timer};
 use crate::client::connection::settled::Settled;
 use crate::client::connection::work::Flow;
-use crate::client::session::{Entity, Refused};
+use crate::client::session::{Entity, EntityOutcome, Refused};
 use crate::client::{
     CallError, ChannelId, CloseReason, CommandError, Event, PeerMisbehaved, Reply, ServerClose, Token,
 };
@@ -316,8 +316,9 @@ impl Channel {
         core.topology.on_consumer_refused(consumer);
         if let Some(revival) = self.consumers.forget(consumer) {
             let entity = Box::new(Entity::Consumer(revival.consume));
-            core.emit(Event::Degraded { entity, reason });
-            core.emit(Event::ConsumerCancelled { consumer });
+            core.left_out.push(EntityOutcome { entity: (*entity).clone(), result: Err(reason.clone()) });
+            core.emit(Event::Degraded { entity, reason: reason.clone() });
+            core.emit(Event::ConsumerNotRestored { consumer, reason });
         }
     }
 
