@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::Outbox;
-use crate::amqp::{FRAME_END, FrameHead, FrameKind, Properties, ShortStr, WireError, write_body, write_frame};
+use crate::amqp::{
+    FRAME_END, FrameHead, FrameKind, Properties, ShortStr, WireError, write_body, write_frame,
+};
 
 /// A body of this size or more is kept as the slice of input that it came in; a smaller one is copied, so that it
 /// does not pin the block it came in.

@@ -74,7 +74,11 @@ fn what_is_not_durable_is_gone_with_its_bindings() {
     let id = test.client();
     test.ask(id, 1, queue("kept", true));
     test.ask(id, 1, queue("gone", false));
-    test.ask(id, 1, queue::Declare { queue: short("mine"), durable: true, exclusive: true, ..Default::default() });
+    test.ask(
+        id,
+        1,
+        queue::Declare { queue: short("mine"), durable: true, exclusive: true, ..Default::default() },
+    );
     test.ask(id, 1, exchange("stays", true, false));
     test.ask(id, 1, exchange("goes", false, false));
     // An auto-delete exchange goes when it is unbound, and nobody unbinds anything here.

@@ -58,14 +58,17 @@ impl World {
     }
 
     fn is_quiet(&mut self) -> bool {
-        let users = &mut self.users;
+        let Self { users, broker, .. } = self;
         self.wires.iter().enumerate().all(|(at, wire)| {
             let user = &mut users[wire.user];
             match (wire.connection, user.wire == Some(at)) {
                 (None, false) => true,
-                (Some(_), true) => {
-                    let idle = user.session.outbox().is_empty();
-                    idle && wire.to_broker.next_at().is_none() && wire.to_client.next_at().is_none()
+                (Some(connection), true) => {
+                    let said = user.session.outbox().is_empty();
+                    let answered = broker.connection(connection).is_none_or(|mut it| it.outbox().is_empty());
+                    said && answered
+                        && wire.to_broker.next_at().is_none()
+                        && wire.to_client.next_at().is_none()
                 }
                 _ => false, // one side does not know yet that the other is gone
             }
