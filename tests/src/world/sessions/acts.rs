@@ -203,7 +203,7 @@ impl Actor<'_> {
         let Some(channel) = self.user.channels.get(&id).cloned() else { return };
         let (user, now) = (self.user.no, self.now);
         let source = (user, id.number(), self.user.channels.range(..id).count() as u32);
-        let (no, body, properties) = self.promises.make(self.rng, source, self.user.epoch, lasts);
+        let (no, body, properties) = self.promises.make(self.rng, source, lasts);
         self.promises.of(no).when_lost = when_lost;
         let publish = Publish { routing_key: key.as_bytes(), ..Publish::default() };
         let away = self.user.wire.is_none();

@@ -39,6 +39,8 @@ pub(super) struct Promise {
 #[derive(Debug, Default)]
 pub(super) struct Promises {
     all: Vec<Promise>,
+    /// How often each user's connection was lost.
+    epochs: BTreeMap<usize, u32>,
     /// The last message that a consumer got for the first time from each source.
     last: BTreeMap<(Consumer, Source), MessageNo>,
 }
@@ -49,7 +51,6 @@ impl Promises {
         &mut self,
         rng: &mut Rng,
         source: Source,
-        epoch: u32,
         lasts: bool,
     ) -> (MessageNo, Bytes, Properties) {
         let no = self.all.len();
@@ -65,7 +66,7 @@ impl Promises {
         properties.message_id = ShortStr::new(no.to_string()).ok();
         self.all.push(Promise {
             source,
-            epoch,
+            epoch: self.epoch(source),
             when_lost: WhenLost::Resend,
             lasts,
             fate: None,
@@ -75,6 +76,15 @@ impl Promises {
             size,
         });
         (no, body.into(), properties)
+    }
+
+    /// A user's connection is lost.
+    pub(super) fn on_lost(&mut self, user: usize) {
+        *self.epochs.entry(user).or_default() += 1;
+    }
+
+    fn epoch(&self, source: Source) -> u32 {
+        self.epochs.get(&source.0).copied().unwrap_or_default()
     }
 
     pub(super) fn of(&mut self, no: MessageNo) -> &mut Promise {
@@ -120,10 +130,10 @@ impl Promises {
             promise.firsts += 1;
             assert_eq!(promise.firsts, 1, "message {no} is there twice, and nothing says so");
             let (source, epoch) = (promise.source, promise.epoch);
-            // The broker may read a connection late that its client has given up already.
-            let is_behind = |last: MessageNo| last > no && self.all[last].epoch == epoch;
             let last = self.last.get(&((user, consumer), source)).copied();
-            assert!(!last.is_some_and(is_behind), "message {no} comes behind {last:?}");
+            // The broker may read a connection late that its client has given up already.
+            let was_lost = self.epoch(source) > epoch;
+            assert!(was_lost || last.is_none_or(|last| last < no), "message {no} comes behind {last:?}");
             self.last.insert(((user, consumer), source), last.map_or(no, |last| last.max(no)));
         }
         duplicate

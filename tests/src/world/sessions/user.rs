@@ -33,8 +33,6 @@ pub(super) struct User {
     /// Queues that the server named, for this session only.
     pub(super) own: Vec<ShortStr>,
     pub(super) held: Vec<(DeliveryId, bool)>,
-    /// Lives that were lost so far.
-    pub(super) epoch: u32,
     pub(super) away: bool,
     /// Nothing new is begun.
     pub(super) resting: bool,
@@ -93,7 +91,6 @@ impl User {
             consumers: BTreeMap::new(),
             own: Vec::new(),
             held: Vec::new(),
-            epoch: 0,
             away: false,
             resting: false,
             tally: SessionTally::default(),
@@ -164,7 +161,7 @@ impl User {
             }
             Event::Lost { .. } => {
                 self.tally.losses += 1;
-                self.epoch += 1;
+                promises.on_lost(self.no);
                 self.away = true;
                 self.held.iter_mut().for_each(|(_, stale)| *stale = true);
             }
