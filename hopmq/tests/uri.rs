@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use hopmq::{ConnectOptions, Credentials, Heartbeat, Mechanism, Pem, ServerName, TlsOptions, UriError};
+use hopmq::{
+    ConnectOptions, Credentials, Heartbeat, Mechanism, Pem, RecoveryMode, ServerName, TlsOptions, UriError,
+};
 use proptest::prelude::*;
 
 fn parse(uri: &str) -> Result<ConnectOptions, UriError> {
@@ -168,6 +170,29 @@ fn what_is_wrong_is_named() {
     {
         let error = parse(&format!("{uri}{}", "v".repeat(256))).expect_err("too long").to_string();
         assert!(error.contains(part) && error.contains("longer than 255 bytes"), "{error}");
+    }
+}
+
+#[test]
+fn recovery_is_what_the_parameters_say() {
+    let ms = Duration::from_millis;
+    assert_eq!(parsed("amqp://host").recovery_options().mode, RecoveryMode::AfterFirstSuccess);
+    for (value, mode) in [
+        ("off", RecoveryMode::Off),
+        ("on", RecoveryMode::AfterFirstSuccess),
+        ("always", RecoveryMode::Always),
+    ] {
+        assert_eq!(parsed(&format!("amqp://host?recovery={value}")).recovery_options().mode, mode);
+    }
+    let options = parsed("amqp://host?recovery_backoff=20&recovery_backoff_max=300&recovery_timeout=4000");
+    let recovery = options.recovery_options();
+    assert_eq!((recovery.backoff.initial, recovery.backoff.max), (ms(20), ms(300)));
+    assert_eq!(recovery.max_elapsed, Some(ms(4000)));
+    assert_eq!(parsed("amqp://host?recovery_timeout=0").recovery_options().max_elapsed, None);
+    for wrong in ["recovery=yes", "recovery_backoff=0", "recovery_backoff_max=x", "recovery_timeout=-1"] {
+        let error = parse(&format!("amqp://host?{wrong}")).expect_err(wrong).to_string();
+        let name = wrong.split('=').next().unwrap();
+        assert!(error.starts_with(&format!("invalid URI: the parameter \"{name}\" is ")), "{error}");
     }
 }
 

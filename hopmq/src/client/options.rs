@@ -103,6 +103,12 @@ impl ConnectOptions {
         self.tls.as_ref()
     }
 
+    /// How a connection comes back after a loss.
+    #[must_use]
+    pub const fn recovery_options(&self) -> &Recovery {
+        &self.recovery
+    }
+
     /// What could not be put into `config`, and why: a name that is too long for AMQP. A connect fails with it.
     ///
     /// # Errors

@@ -254,7 +254,8 @@ impl<'a> Parameters<'a> {
             }
             "recovery_backoff" => recovery.backoff.initial = millis()?,
             "recovery_backoff_max" => recovery.backoff.max = millis()?,
-            "recovery_timeout" => recovery.max_elapsed = Some(millis()?).filter(|time| !time.is_zero()),
+            "recovery_timeout" if value == "0" => recovery.max_elapsed = None,
+            "recovery_timeout" => recovery.max_elapsed = Some(millis()?),
             _ => return Err("is not known"),
         }
         Ok(())
