@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hopmq_proto::amqp::{Method, ReplyCode, ShortStr, basic, channel, connection, queue};
+use hopmq_proto::amqp::{Method, ReplyCode, ShortStr, basic, channel, connection, queue, tx};
 use hopmq_proto::client::{
-    CallError, ChannelId, CommandError, Config, Entity, Event, Heartbeat, Recovery, Refused,
+    CallError, ChannelId, CloseReason, CommandError, Config, Entity, Event, Heartbeat, Recovery, Refused,
 };
 use hopmq_proto::{Engine, Want};
 
@@ -294,4 +294,35 @@ fn what_was_left_without_an_answer_before_a_recovery_is_not_held_against_it() {
         assert!(script.session.is_open());
     }
     assert_eq!(script.count(|event| matches!(event, Event::Degraded { .. })), 0);
+}
+
+#[test]
+fn a_channel_with_a_transaction_ends_with_its_connection_and_the_others_come_back() {
+    let mut script = Script::new(Recovery::default());
+    let channels = [script.channel(), script.channel()];
+    script.act = Box::new(|channel, method| match method {
+        Method::TxSelect(_) => Act::Say(channel, tx::SelectOk {}.into()),
+        Method::TxCommit(_) => Act::Nothing,
+        _ => Act::Answer,
+    });
+    let selected = script.call(channels[0], tx::Select {});
+    script.run();
+    script.reply(selected).unwrap().unwrap();
+    let commit = script.call(channels[0], tx::Commit {});
+    script.run();
+    script.cut();
+    let lost = script.reply(commit).unwrap();
+    assert!(
+        matches!(&lost, Err(CallError::Closed(reason)) if matches!(**reason, CloseReason::Lost(_))),
+        "{lost:?}"
+    );
+    let closed =
+        |event: &Event| matches!(event, Event::ChannelClosed { channel, .. } if *channel == channels[0]);
+    assert_eq!(script.count(closed), 1);
+    script.pass(Duration::from_secs(1));
+    assert!(script.session.is_open());
+    assert!(script.session.call(channels[0], tx::Select {}, script.now).is_err());
+    let declared = script.call(channels[1], declare("a", false));
+    script.run();
+    script.reply(declared).unwrap().unwrap();
 }
