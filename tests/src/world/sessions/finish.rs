@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use hopmq_proto::Engine;
 use hopmq_proto::amqp::{ReplyCode, ShortStr};
+use hopmq_proto::broker::Connection;
 use hopmq_proto::client::{CloseReason, Config, Recovery};
+use hopmq_proto::{Engine, Want};
 
 use super::acts::{Actor, LASTING};
 use super::user::{User, What};
@@ -65,8 +66,10 @@ impl World {
                 (None, false) => true,
                 (Some(connection), true) => {
                     let said = user.session.outbox().is_empty();
-                    let answered = broker.connection(connection).is_none_or(|mut it| it.outbox().is_empty());
-                    said && answered
+                    // The broker has nothing to say, and knows of no end that its client does not.
+                    let rests =
+                        |mut it: Connection<'_>| it.outbox().is_empty() && it.want() == Want::ReadWrite;
+                    said && broker.connection(connection).is_some_and(rests)
                         && wire.to_broker.next_at().is_none()
                         && wire.to_client.next_at().is_none()
                 }
