@@ -278,8 +278,8 @@ impl Host {
     /// The connections with `peer` are gone for this host, and `peer` is not told: for it they are half open, and what it sends
     /// vanishes.
     pub fn lose(&self, peer: &Self) {
-        self.happens_between(peer, "half open", |[a, b], state, now, wakers| {
-            state.network.lose(a, b, &mut state.timers, now, wakers);
+        self.happens_between(peer, "half open", |[a, b], state, _, wakers| {
+            state.network.lose(a, b, &mut state.timers, wakers);
         });
     }
 

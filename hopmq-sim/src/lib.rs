@@ -76,6 +76,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 mod broker;
+mod check;
 mod host;
 mod network;
 mod random;
@@ -88,6 +89,7 @@ mod wakers;
 mod world;
 
 pub use broker::Broker;
+pub use check::{Calm, Check, Failure, Fault, FaultKind, Outcome, Trouble, check};
 pub use hopmq::*;
 pub use host::Host;
 pub use network::{Link, Listener, Stream};

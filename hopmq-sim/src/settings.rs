@@ -44,6 +44,11 @@ impl Builder {
         Self(Settings::new(seed))
     }
 
+    pub(crate) const fn seed(mut self, seed: u64) -> Self {
+        self.0.seed = seed;
+        self
+    }
+
     /// What the network is like between hosts of which nothing else is [said](crate::Host::set_link).
     pub const fn link(mut self, link: Link) -> Self {
         self.0.link = link;

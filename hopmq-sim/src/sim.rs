@@ -1,13 +1,16 @@
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hopmq::Instant;
 
 use crate::host::Host;
+use crate::network::HostId;
 use crate::random::Random;
 use crate::settings::Builder;
+use crate::tasks::{JoinHandle, joinable};
 use crate::timers::{Elapsed, Sleep, timeout};
 use crate::trace::{Seconds, What};
 use crate::world::World;
@@ -127,6 +130,17 @@ impl Sim {
     #[must_use]
     pub fn host(&self, name: &str) -> Host {
         Host::named(&self.world, name)
+    }
+
+    /// Runs `future` outside of all hosts, until it is ready or the world is over.
+    #[track_caller]
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        let (future, handle) = joinable(future);
+        self.world.spawn(HostId::NOWHERE, Box::pin(future), Location::caller());
+        handle
     }
 
     /// What everything follows from.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use hopmq::Instant;
 use hopmq::io::Clock as _;
 
+use crate::check::Fault;
 use crate::network::{HostId, Network};
 use crate::random::Random;
 use crate::settings::Settings;
@@ -37,6 +38,10 @@ pub(crate) struct State {
     pub(crate) trace: Trace,
     /// What hosts draw their seeds from.
     pub(crate) seeds: Random,
+    /// The faults of each trouble that has begun.
+    schedules: Vec<Vec<Fault>>,
+    /// What they are, in place of what is drawn.
+    given: Option<Vec<Vec<Fault>>>,
     /// Woken tasks of frozen hosts.
     parked: Vec<TaskId>,
     polls: u64,
@@ -58,6 +63,8 @@ impl World {
             network: Network::new(settings.link, Random::of(settings.seed, 1)),
             trace: Trace::new(settings.kept_events, settings.is_told),
             seeds: Random::of(settings.seed, 2),
+            schedules: Vec::new(),
+            given: None,
             parked: Vec::new(),
             polls: 0,
             life: Life::New,
@@ -173,6 +180,26 @@ impl World {
     pub(crate) fn unpark(&self) {
         let parked = std::mem::take(&mut self.lock().parked);
         parked.into_iter().for_each(|id| self.ready.push(id));
+    }
+
+    /// The faults of the next trouble: as they were given, or as `draw` draws them.
+    pub(crate) fn next_schedule(&self, draw: impl FnOnce(&mut Random) -> Vec<Fault>) -> Vec<Fault> {
+        let mut state = self.lock();
+        let number = state.schedules.len();
+        let given = state.given.as_ref().map(|given| given.get(number).cloned().unwrap_or_default());
+        let purpose = u64::try_from(number).unwrap_or(u64::MAX).saturating_add(16);
+        let faults = given.unwrap_or_else(|| draw(&mut Random::of(self.settings.seed, purpose)));
+        state.schedules.push(faults.clone());
+        faults
+    }
+
+    pub(crate) fn set_schedules(&self, given: Option<Vec<Vec<Fault>>>) {
+        self.lock().given = given;
+    }
+
+    /// What faults there were, trouble by trouble.
+    pub(crate) fn take_schedules(&self) -> Vec<Vec<Fault>> {
+        std::mem::take(&mut self.lock().schedules)
     }
 
     /// Ends everything that still runs. What holds the world is held by the world, so nothing else would.

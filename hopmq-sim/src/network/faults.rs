@@ -126,7 +126,7 @@ impl Network {
         lines.filter(|(_, line)| is_between(line)).map(|(number, _)| number).collect()
     }
 
-    /// The connections between two hosts end, at any byte, and both are told. Returns how many.
+    /// The connections between two hosts end, at any byte, and both are told.
     pub(crate) fn cut(
         &mut self,
         a: HostId,
@@ -134,49 +134,40 @@ impl Network {
         timers: &mut Timers,
         now: Instant,
         wakers: &mut Wakers,
-    ) -> usize {
-        let numbers = self.between(a, b);
-        for number in &numbers {
+    ) {
+        for number in self.between(a, b) {
             for side in [0, 1] {
                 let Some([here, there]) =
-                    self.lines.get(*number).and_then(|line| super::line::hosts(line, side))
+                    self.lines.get(number).and_then(|line| super::line::hosts(line, side))
                 else {
                     continue;
                 };
                 let path = self.path(here, there);
                 let Self { lines, random, .. } = self;
-                let Some(line) = lines.get_mut(*number) else { continue };
+                let Some(line) = lines.get_mut(number) else { continue };
                 let [own, _] = both(&mut line.ways, side);
                 own.cut(random);
                 own.finish(Last::Reset, &path, now, random);
                 own.wake_all(timers, wakers);
             }
         }
-        numbers.len()
     }
 
     /// The connections between two hosts are gone for `a`, which is told, and `b` is never told: what it sends vanishes.
-    pub(crate) fn lose(
-        &mut self,
-        a: HostId,
-        b: HostId,
-        timers: &mut Timers,
-        now: Instant,
-        wakers: &mut Wakers,
-    ) -> usize {
+    pub(crate) fn lose(&mut self, a: HostId, b: HostId, timers: &mut Timers, wakers: &mut Wakers) {
         let numbers = self.between(a, b);
         let Self { lines, random, .. } = self;
-        for number in &numbers {
-            let Some(line) = lines.get_mut(*number) else { continue };
+        for number in numbers {
+            let Some(line) = lines.get_mut(number) else { continue };
             let side = usize::from(line.side(0).is_some_and(|side| side.host != a));
             let [own, other] = both(&mut line.ways, side);
             own.cut(random);
             own.wake_all(timers, wakers);
             other.sink(Sink::Silent, wakers);
-            other.reset_now(now);
             other.wake_all(timers, wakers);
+            let [own, _] = both(&mut line.sides, side);
+            own.is_gone = true;
         }
-        numbers.len()
     }
 
     /// From one host to the other nothing gets through any more.

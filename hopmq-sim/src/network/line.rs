@@ -24,7 +24,7 @@ pub(super) struct Side {
     pub(super) host: HostId,
     /// Somebody has a [`Stream`](super::Stream) of it, or will accept it.
     pub(super) is_held: bool,
-    /// Its host has crashed since.
+    /// It has lost the connection: its host has crashed since, or something in the network has forgotten it.
     pub(super) is_gone: bool,
 }
 

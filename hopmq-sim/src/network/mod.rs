@@ -57,6 +57,11 @@ struct Machine {
     programs: Vec<Program>,
 }
 
+impl HostId {
+    /// Outside of all hosts, where the test itself is.
+    pub(crate) const NOWHERE: Self = Self(usize::MAX);
+}
+
 impl Network {
     pub(crate) const fn new(link: Link, random: Random) -> Self {
         Self {
@@ -86,11 +91,11 @@ impl Network {
     }
 
     pub(crate) fn name(&self, host: HostId) -> &str {
-        self.hosts.get(host.0).map_or("?", |host| &host.name)
+        self.hosts.get(host.0).map_or("the test", |host| &host.name)
     }
 
     pub(crate) fn is_up(&self, host: HostId) -> bool {
-        self.hosts.get(host.0).is_some_and(|host| host.is_up)
+        self.hosts.get(host.0).map_or(host == HostId::NOWHERE, |host| host.is_up)
     }
 
     pub(crate) fn is_frozen(&self, host: HostId) -> bool {

@@ -155,12 +155,6 @@ impl Way {
         }
     }
 
-    /// Says it at once, before anything that was not read.
-    pub(super) fn reset_now(&mut self, now: Instant) {
-        self.forget_from(0);
-        self.last = Some((now, Last::Reset));
-    }
-
     /// The sender is gone at any byte: what is behind it was never sent.
     pub(super) fn cut(&mut self, random: &mut Random) {
         let kept = random.index(self.bytes.len() + 1);

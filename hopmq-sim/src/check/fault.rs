@@ -1,0 +1,136 @@
+use std::fmt;
+use std::time::Duration;
+
+use crate::network::Link;
+use crate::sim::Sim;
+
+/// Something that goes wrong for a while, and is put right then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// When, from the beginning of the trouble.
+    pub at: Duration,
+    /// For how long. Nothing where it is over at once, as a cut is.
+    pub lasts: Duration,
+    /// What it is.
+    pub kind: FaultKind,
+}
+
+/// What can go wrong: with hosts, by their names, or between two of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// [`Host::crash`](crate::Host::crash), then [`restart`](crate::Host::restart).
+    Crash(String),
+    /// [`Host::kill`](crate::Host::kill), then [`restart`](crate::Host::restart).
+    Kill(String),
+    /// [`Host::wipe`](crate::Host::wipe), then [`restart`](crate::Host::restart).
+    Wipe(String),
+    /// [`Host::freeze`](crate::Host::freeze), then [`thaw`](crate::Host::thaw).
+    Freeze(String),
+    /// [`Host::cut`](crate::Host::cut).
+    Cut(String, String),
+    /// [`Host::lose`](crate::Host::lose): the first is told, the second is not.
+    Lose(String, String),
+    /// [`Host::partition`](crate::Host::partition), then [`heal`](crate::Host::heal).
+    Partition(String, String),
+    /// [`Host::partition_to`](crate::Host::partition_to), then [`heal`](crate::Host::heal).
+    PartitionTo(String, String),
+    /// A cut, and [`Host::refuse_dials`](crate::Host::refuse_dials) for a while.
+    Refuse(String, String),
+    /// A cut, and [`Host::swallow_dials`](crate::Host::swallow_dials) for a while.
+    Swallow(String, String),
+    /// [`Host::set_link`](crate::Host::set_link), then the link that was there.
+    Slow(String, String, Link),
+}
+
+impl FaultKind {
+    /// Whether it is over as soon as it has happened.
+    pub(super) const fn is_brief(&self) -> bool {
+        matches!(self, Self::Cut(..) | Self::Lose(..))
+    }
+
+    pub(super) fn begin(&self, sim: &Sim) {
+        let host = |name: &str| sim.host(name);
+        match self {
+            Self::Crash(name) => host(name).crash(),
+            Self::Kill(name) => host(name).kill(),
+            Self::Wipe(name) => host(name).wipe(),
+            Self::Freeze(name) => host(name).freeze(),
+            Self::Cut(a, b) => host(a).cut(&host(b)),
+            Self::Lose(a, b) => host(a).lose(&host(b)),
+            Self::Partition(a, b) => host(a).partition(&host(b)),
+            Self::PartitionTo(a, b) => host(a).partition_to(&host(b)),
+            Self::Refuse(a, b) => {
+                host(a).cut(&host(b));
+                host(a).refuse_dials(&host(b));
+            }
+            Self::Swallow(a, b) => {
+                host(a).cut(&host(b));
+                host(a).swallow_dials(&host(b));
+            }
+            Self::Slow(a, b, link) => host(a).set_link(&host(b), *link),
+        }
+    }
+
+    /// Puts it right. `before` is the links that were there, in both directions.
+    pub(super) fn end(&self, sim: &Sim, before: [Link; 2]) {
+        let host = |name: &str| sim.host(name);
+        match self {
+            Self::Crash(name) | Self::Kill(name) | Self::Wipe(name) => host(name).restart(),
+            Self::Freeze(name) => host(name).thaw(),
+            Self::Cut(..) | Self::Lose(..) => {}
+            Self::Partition(a, b) | Self::PartitionTo(a, b) => host(a).heal(&host(b)),
+            Self::Refuse(a, b) | Self::Swallow(a, b) => host(a).answer_dials(&host(b)),
+            Self::Slow(a, b, _) => {
+                host(a).set_link_to(&host(b), before[0]);
+                host(b).set_link_to(&host(a), before[1]);
+            }
+        }
+    }
+
+    /// The two hosts between which it happens, if so.
+    pub(super) fn between(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Crash(_) | Self::Kill(_) | Self::Wipe(_) | Self::Freeze(_) => None,
+            Self::Cut(a, b)
+            | Self::Lose(a, b)
+            | Self::Partition(a, b)
+            | Self::PartitionTo(a, b)
+            | Self::Refuse(a, b)
+            | Self::Swallow(a, b)
+            | Self::Slow(a, b, _) => Some((a, b)),
+        }
+    }
+}
+
+/// `at  3.200 s  rabbit crashes, and is back after 1.000 s`.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |duration: Duration| format!("{:.3} s", duration.as_secs_f64());
+        let lasts = seconds(self.lasts);
+        write!(f, "at {:>9}  ", seconds(self.at))?;
+        match &self.kind {
+            FaultKind::Crash(host) => write!(f, "{host} crashes, and is back after {lasts}"),
+            FaultKind::Kill(host) => write!(f, "{host} is killed, and is back after {lasts}"),
+            FaultKind::Wipe(host) => {
+                write!(f, "{host} crashes and loses its disk, and is back after {lasts}")
+            }
+            FaultKind::Freeze(host) => write!(f, "{host} freezes for {lasts}"),
+            FaultKind::Cut(a, b) => write!(f, "connections between {a} and {b} are cut"),
+            FaultKind::Lose(a, b) => {
+                write!(f, "connections between {a} and {b} are gone, and {b} is not told")
+            }
+            FaultKind::Partition(a, b) => write!(f, "nothing gets through between {a} and {b} for {lasts}"),
+            FaultKind::PartitionTo(a, b) => write!(f, "nothing gets through from {a} to {b} for {lasts}"),
+            FaultKind::Refuse(a, b) => {
+                write!(f, "{b} is cut off from {a}, and refuses its dials for {lasts}")
+            }
+            FaultKind::Swallow(a, b) => {
+                write!(f, "{b} is cut off from {a}, and swallows its dials for {lasts}")
+            }
+            FaultKind::Slow(a, b, link) => {
+                write!(f, "between {a} and {b} there is, for {lasts}, {link:?}")
+            }
+        }
+    }
+}

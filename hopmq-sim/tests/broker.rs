@@ -1,0 +1,124 @@
+//! The broker on a simulated host, and what outlives what.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use hopmq_sim::{BrokerConfig, Channel, Connection, ConnectionState, Host, Sim};
+
+fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+async fn open(host: &Host) -> (Connection, Channel) {
+    let connection = host.connect("amqp://rabbit?recovery=always&heartbeat=5").await.unwrap();
+    let channel = connection.open_channel().await.unwrap();
+    (connection, channel)
+}
+
+fn run(test: impl AsyncFn(&Sim)) {
+    for seed in 1..=20 {
+        let sim = Sim::builder(seed).time_limit(secs(3600)).build();
+        if let Err(error) = sim.run(test(&sim)) {
+            panic!("seed {seed}: {error}\n{}", sim.last_events());
+        }
+    }
+}
+
+#[test]
+fn what_was_confirmed_outlives_a_crash_and_comes_marked_where_it_was_under_way() {
+    run(async |sim| {
+        let (rabbit, user) = (sim.host("rabbit"), sim.host("user"));
+        let broker = rabbit.broker(BrokerConfig::default()).unwrap();
+        let (_connection, channel) = open(&user).await;
+        channel.declare_queue("q").durable().await.unwrap();
+        let publisher = channel.publisher().await.unwrap();
+        for n in 1..=5_u8 {
+            publisher.publish("q", vec![n]).await.unwrap();
+        }
+        let (other_connection, other) = open(&user).await;
+        let mut first = other.consume("q").prefetch(2).await.unwrap();
+        let held = first.next().await.unwrap();
+        assert_eq!((held.body(), held.redelivered()), (&[1_u8][..], false));
+        rabbit.crash();
+        assert_eq!(broker.connections(), 0);
+        other_connection.abort();
+        sim.sleep(secs(3)).await;
+        rabbit.restart();
+        let mut deliveries = channel.consume("q").await.unwrap();
+        for n in 1..=5_u8 {
+            let delivery = deliveries.next().await.unwrap();
+            assert_eq!((delivery.body(), delivery.redelivered()), (&[n][..], n <= 2));
+            delivery.ack().unwrap();
+        }
+        drop(held);
+    });
+}
+
+#[test]
+fn without_its_disk_it_comes_back_empty_and_the_session_declares_anew() {
+    run(async |sim| {
+        let (rabbit, user) = (sim.host("rabbit"), sim.host("user"));
+        let broker = rabbit.broker(BrokerConfig::default()).unwrap();
+        let (connection, channel) = open(&user).await;
+        channel.declare_queue("q").durable().await.unwrap();
+        channel.publisher().await.unwrap().publish("q", "lost").await.unwrap();
+        rabbit.wipe();
+        sim.sleep(secs(3)).await;
+        assert!(broker.queue("/", "q").is_none());
+        rabbit.restart();
+        let recovered = async {
+            while broker.queue("/", "q").is_none() {
+                sim.sleep(secs(1)).await;
+            }
+        };
+        sim.timeout(secs(120), recovered).await.unwrap();
+        assert!(channel.get("q").await.unwrap().is_none());
+        connection.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_broker_that_is_frozen_is_given_up_after_its_heartbeats_and_found_again() {
+    run(async |sim| {
+        let (rabbit, user) = (sim.host("rabbit"), sim.host("user"));
+        rabbit.broker(BrokerConfig::default()).unwrap();
+        let (connection, channel) = open(&user).await;
+        channel.declare_queue("q").durable().await.unwrap();
+        rabbit.freeze();
+        sim.sleep(secs(60)).await;
+        assert!(!matches!(connection.state(), ConnectionState::Connected));
+        rabbit.thaw();
+        let publisher = sim.timeout(secs(120), channel.publisher().into_future()).await.unwrap().unwrap();
+        sim.timeout(secs(120), publisher.publish("q", "x").into_future()).await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn one_port_is_one_broker_and_a_dead_host_has_none() {
+    run(async |sim| {
+        let rabbit = sim.host("rabbit");
+        let broker = rabbit.broker(BrokerConfig::default()).unwrap();
+        assert_eq!(broker.uri(), "amqp://rabbit");
+        assert!(rabbit.broker(BrokerConfig::default()).is_err());
+        rabbit.crash();
+        assert!(sim.host("other").broker(BrokerConfig::default()).is_ok());
+        assert!(rabbit.broker(BrokerConfig::default()).is_err());
+    });
+}
+
+#[test]
+fn names_that_the_broker_makes_up_follow_from_the_seed() {
+    let name = |seed| {
+        let sim = Sim::new(seed);
+        sim.run(async {
+            sim.host("rabbit").broker(BrokerConfig::default()).unwrap();
+            let (_connection, channel) = open(&sim.host("user")).await;
+            channel.declare_queue("").exclusive().await.unwrap().name().to_owned()
+        })
+        .unwrap()
+    };
+    assert_eq!(name(1), name(1));
+    assert_ne!(name(1), name(2));
+}
