@@ -159,7 +159,8 @@ pub enum Event {
     Recovered {
         /// How long it was gone.
         took: Duration,
-        /// Everything that was to be brought back, and whether it was.
+        /// Exchanges, queues and bindings, and whether they were brought back; then the consumers that were not. Of those that
+        /// were, `ConsumerResumed` tells.
         outcomes: Vec<EntityOutcome>,
     },
     /// The server takes no publishes for now; they are refused until `Writable`.

@@ -160,6 +160,16 @@ impl State {
             self.buffered -= before - incoming.bytes;
         }
     }
+
+    /// A consumer runs again. On a channel that was refused something it may have run in between.
+    pub(super) fn on_consumer_resumed(&mut self, consumer: Token) {
+        let incoming = self.consumers.get_mut(&consumer).filter(|incoming| incoming.replies.is_none());
+        if let Some(incoming) = incoming {
+            let before = incoming.bytes;
+            incoming.forget_unsettled();
+            self.buffered -= before - incoming.bytes;
+        }
+    }
 }
 
 impl Incoming {

@@ -332,6 +332,7 @@ impl State {
                     incoming.finish(ConsumerEnd::Cancelled, woken);
                 }
             }
+            Event::ConsumerResumed { consumer } => self.on_consumer_resumed(consumer),
             Event::ConsumerNotRestored { consumer, reason } => {
                 if let Some(incoming) = self.consumers.get_mut(&consumer) {
                     incoming.finish(ConsumerEnd::NotRestored(reason), woken); // told by `Degraded` already

@@ -63,6 +63,8 @@ pub(super) struct Core {
     pub(super) live: bool,
     /// How many channels are being brought back.
     pub(super) resuming: usize,
+    /// The server has answered something of theirs since it was last looked at.
+    pub(super) resuming_goes_on: bool,
     /// Consumers that do not come back, since the session was away.
     pub(super) left_out: Vec<EntityOutcome>,
     pub(super) locked: Locked,
@@ -95,6 +97,7 @@ impl Core {
             keeps: false,
             live: false,
             resuming: 0,
+            resuming_goes_on: false,
             left_out: Vec::new(),
             locked: Locked::default(),
             max_kept: usize::MAX,
@@ -202,6 +205,11 @@ impl Core {
             return Ok(());
         }
         Err(CloseReason::PeerMisbehaved(PeerMisbehaved::AnswersUnread(self.answers)))
+    }
+
+    /// What was put into the outbox since it had `before` bytes answers nothing.
+    pub(super) fn on_released(&mut self, before: usize) {
+        self.released += self.outbox.len().saturating_sub(before);
     }
 
     /// Remembers that something was queued, which counts as a sign of life.

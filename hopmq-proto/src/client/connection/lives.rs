@@ -9,8 +9,8 @@ use super::phase::{Change, Phase};
 use super::work::Work;
 use super::{CommandError, Connection};
 use crate::Instant;
-use crate::amqp::{Credentials, Method};
-use crate::client::session::{EntityOutcome, Refused, Topology};
+use crate::amqp::{Credentials, Method, ShortStr};
+use crate::client::session::{Entity, EntityOutcome, Refused, Topology};
 use crate::client::{ChannelId, CloseReason, Config, Event, Lost, Token};
 use crate::fsm::Machine;
 
@@ -167,9 +167,23 @@ impl Connection {
         self.core.resuming > 0 || self.core.locked.at().is_some()
     }
 
+    /// Whether the server has answered something that brings channels back, since the last call.
+    pub(in crate::client) fn take_progress(&mut self) -> bool {
+        core::mem::take(&mut self.core.resuming_goes_on)
+    }
+
     /// Brings back a channel that has waited for others. True when there is one.
     pub(in crate::client) fn resume_rest(&mut self, now: Instant) -> bool {
         self.work.channels.resume_rest(&mut self.core, now)
+    }
+
+    /// The consumers of a queue that is not restored do not come back.
+    pub(in crate::client) fn leave_out_consumers_of(&mut self, name: &ShortStr, queue: &Entity) {
+        for channel in self.work.channels.used() {
+            for consumer in channel.consumers_of(name) {
+                channel.leave_out(&mut self.core, consumer, Refused::Needs(Box::new(queue.clone())));
+            }
+        }
     }
 
     /// The consumers that did not come back.

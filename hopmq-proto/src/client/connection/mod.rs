@@ -256,7 +256,8 @@ impl Connection {
     }
 
     /// Waits until every publish on a channel so far is resolved: [`Reply::Confirmed`] says how many have failed since
-    /// this was last answered, also of those that were resolved before. It takes `confirm_timeout` at most.
+    /// this was last answered, also of those that were resolved before. Each of them takes
+    /// `confirm_timeout` at most from when it is sent; one that is held, or sent again after a loss, is sent when that is over.
     ///
     /// # Errors
     ///

@@ -222,7 +222,9 @@ impl Work {
             Method::ConnectionUnblocked(_) => {
                 self.blocked = false;
                 core.emit(Event::Unblocked);
+                let before = core.outbox.len();
                 self.make_writable(core, now);
+                core.on_released(before); // what was held is no answer
                 Ok(())
             }
             method => self.control.on_method(core, method).map_err(CloseReason::PeerMisbehaved),

@@ -273,7 +273,12 @@ impl Session {
         match self.life.state() {
             _ if !self.connection.is_open() => {} // it is being closed
             Life::Restoring { .. } => self.restore(now),
-            Life::Resuming { .. } => self.resume(now),
+            Life::Resuming { .. } => {
+                if self.connection.take_progress() {
+                    self.wait_anew(now);
+                }
+                self.resume(now);
+            }
             _ => {}
         }
     }
@@ -304,6 +309,7 @@ impl Session {
             return self.change(change, now);
         }
         let reason = Arc::new(reason);
+        self.suspects.on_lost();
         self.hear(now); // what was answered before is not to blame
         match self.life.state_mut() {
             Life::Restoring { restore, .. } => {
@@ -406,6 +412,10 @@ impl Session {
     }
 
     fn on_restored(&mut self, outcomes: Vec<EntityOutcome>, now: Instant) {
+        self.suspects.on_restored();
+        if let Some(away) = &mut self.away {
+            away.outcomes.retain(|outcome| outcome.result.is_err()); // the others are told of anew
+        }
         outcomes.into_iter().for_each(|outcome| self.on_outcome(outcome));
         self.connection.resume_channels(now + self.recovery.locked_for, now);
         self.change(Change::Restored { deadline: self.answer_due(now) }, now);
@@ -415,6 +425,9 @@ impl Session {
     fn on_outcome(&mut self, outcome: EntityOutcome) {
         if let Err(reason) = &outcome.result {
             self.connection.topology().on_refused(&outcome.entity);
+            if let (Refused::Unanswered, Entity::Queue { name, .. }) = (reason, &outcome.entity) {
+                self.connection.leave_out_consumers_of(name, &outcome.entity); // nor would they be answered
+            }
             let (entity, reason) = (Box::new(outcome.entity.clone()), reason.clone());
             self.connection.emit(Event::Degraded { entity, reason });
         }

@@ -85,7 +85,8 @@ pub enum WhenLost {
     /// One that was on its way fails: the server may have it or not. One that is made while the connection is away waits
     /// for it. Nothing is ever sent twice.
     Hold,
-    /// One that was on its way fails, and so does, at once, one that is made while the connection is away.
+    /// One that was on its way fails, and so does, at once, one that is made while the connection is away, or is back and what
+    /// others have held is not all sent yet.
     Fail,
 }
 

@@ -321,6 +321,19 @@ impl Restore {
     pub(crate) fn leave_out_unanswered(&mut self) {
         if let Some(at) = self.unanswered.front().copied() {
             self.decide(at, Err(Refused::Unanswered));
+            self.decide_dependants(at);
+        }
+    }
+
+    /// What needs an entity that is not restored is not restored either.
+    fn decide_dependants(&mut self, at: usize) {
+        let Some(needed) = self.items.get(at).map(|item| item.entity.clone()) else { return };
+        let needs =
+            |item: &Item| item.result.is_none() && [item.source, item.destination].contains(&Some(at));
+        let dependants: Vec<usize> =
+            self.items.iter().enumerate().filter(|(_, item)| needs(item)).map(|(at, _)| at).collect();
+        for dependant in dependants {
+            self.decide(dependant, Err(Refused::Needs(Box::new(needed.clone()))));
         }
     }
 
@@ -334,6 +347,7 @@ impl Restore {
         }
         let entity = item.entity.clone();
         self.decide(at, Err(Refused::Server(reason.clone())));
+        self.decide_dependants(at);
         Some(entity)
     }
 }

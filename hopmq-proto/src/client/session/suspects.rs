@@ -14,6 +14,22 @@ use crate::client::Token;
 pub(super) struct Suspects {
     entity: Option<Entity>,
     consumers: Vec<Token>,
+    /// The connection that is about to be lost is lost over them.
+    are_the_cause: bool,
+}
+
+impl Suspects {
+    /// The connection is lost. If that has another cause, what was not answered before was not so twice in a row.
+    pub(super) fn on_lost(&mut self) {
+        if !core::mem::take(&mut self.are_the_cause) {
+            *self = Self::default();
+        }
+    }
+
+    /// Every entity is decided: the server has answered.
+    pub(super) fn on_restored(&mut self) {
+        self.entity = None;
+    }
 }
 
 impl Session {
@@ -35,6 +51,7 @@ impl Session {
             }
             _ => {}
         }
+        self.suspects.are_the_cause = true;
         let why = String::from("the server did not answer what was to be brought back");
         self.connection.handle_transport_error(why, now);
     }

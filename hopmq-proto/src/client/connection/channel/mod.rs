@@ -53,6 +53,8 @@ pub(super) struct Channel {
     private: bool,
     /// How often it has been brought back.
     epoch: u32,
+    /// The consumer that another's keeps out, until it is tried again.
+    locked_out: Option<Token>,
 }
 
 impl Channel {
@@ -87,6 +89,7 @@ impl Channel {
             told: false,
             private: false,
             epoch: 0,
+            locked_out: None,
         }
     }
 
@@ -508,7 +511,7 @@ impl Channel {
         let kept = call.method;
         Self::record(core, kept.as_deref(), &method);
         if call.own {
-            self.on_own_reply();
+            self.on_own_reply(core);
         }
         let reply = match (call.expects, method) {
             (Expects::ChannelOpen, _) if call.own => Reply::Closed, // nobody is told

@@ -99,6 +99,7 @@ impl Channel {
             State::Opening => repeat && self.calls.has_callers(),
             _ => !self.transactional,
         };
+        self.locked_out = None;
         if !comes_back {
             self.end(core, reason, now);
             return false;
@@ -150,7 +151,13 @@ impl Channel {
     }
 
     fn reopen(&mut self, core: &mut Core, one_by_one: bool, now: Instant) {
-        let to_start = self.consumers.revivals().map(|(consumer, _)| consumer).collect();
+        let mut to_start: VecDeque<Token> = self.consumers.revivals().map(|(consumer, _)| consumer).collect();
+        let locked = self.locked_out.take().and_then(|locked| to_start.iter().position(|it| *it == locked));
+        if let Some(at) = locked {
+            // Before the others, so that they are not given messages each time it is refused again.
+            to_start.rotate_left(at);
+        }
+        let one_by_one = one_by_one || locked.is_some();
         let resuming = Resuming { one_by_one, to_start, qos: Qos::default(), pending: 0 };
         self.change(core, Change::Returned(resuming), now);
         self.send_own_small(core, channel::Open {}, Expects::ChannelOpen, now);
@@ -219,8 +226,9 @@ impl Channel {
     }
 
     /// A method of the channel's own has been answered.
-    pub(super) fn on_own_reply(&mut self) {
+    pub(super) fn on_own_reply(&mut self, core: &mut Core) {
         if let State::Resuming(resuming) = self.life.state_mut() {
+            core.resuming_goes_on = true;
             resuming.pending = resuming.pending.saturating_sub(1);
         }
     }
@@ -237,15 +245,22 @@ impl Channel {
             return Ok(self.on_refused(core, close.into(), now));
         }
         self.on_open_method(core, method, now)?;
+        let before = core.outbox.len();
+        let flow = self.go_on(core, now);
+        core.on_released(before); // it is no answer, however much it is
+        Ok(flow)
+    }
+
+    fn go_on(&mut self, core: &mut Core, now: Instant) -> Flow {
         if self.has_unanswered() {
-            return Ok(Flow::Continue);
+            return Flow::Continue;
         }
         self.restore(core, now);
         if self.has_unanswered() {
-            return Ok(Flow::Continue);
+            return Flow::Continue;
         }
         self.on_resumed(core, now);
-        Ok(Flow::Resumed)
+        Flow::Resumed
     }
 
     fn has_unanswered(&self) -> bool {
@@ -267,6 +282,7 @@ impl Channel {
         };
         let is_found = suspects.len() == 1;
         let is_locked = is_found && self.may_be_locked(*first, &reason) && core.locked.on_locked(now);
+        self.locked_out = is_locked.then_some(*first);
         if is_found && !is_locked {
             self.leave_out(core, *first, Refused::Server(reason.clone()));
         }
@@ -287,6 +303,12 @@ impl Channel {
     /// The consumers that the server was asked to start again, and has not answered, oldest first.
     pub(in crate::client::connection) fn starting(&self) -> impl Iterator<Item = Token> {
         self.calls.own_consumers()
+    }
+
+    /// Those of a queue.
+    pub(in crate::client::connection) fn consumers_of(&self, queue: &ShortStr) -> Vec<Token> {
+        let revivals = self.consumers.revivals().filter(|(_, revival)| revival.consume.queue == *queue);
+        revivals.map(|(consumer, _)| consumer).collect()
     }
 
     /// The one that keeps the server from answering the channel, if it is one.
