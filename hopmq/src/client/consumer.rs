@@ -87,7 +87,9 @@ impl Consume {
     /// `x-stream-offset`: where in a stream it begins; at the next message when nothing is said. See
     /// <https://www.rabbitmq.com/docs/streams#consuming>.
     ///
-    /// Each delivery has its own offset in the header of this name. A consumer of a stream needs a prefetch, and must
+    /// Each delivery has its own offset in the header of this name. After a loss of the connection it begins there again: from the
+    /// first message once more, or behind what came while it was away. Who must neither skip nor repeat remembers the offset of what it has done,
+    /// turns recovery off, and begins at the next one. A consumer of a stream needs a prefetch, and must
     /// acknowledge.
     pub fn stream_offset(self, offset: StreamOffset) -> Self {
         self.put("x-stream-offset", offset.into_value())

@@ -71,8 +71,7 @@ pub enum ConnectionEvent {
     Recovered {
         /// How long it was away.
         took: Duration,
-        /// What became of each exchange, queue and binding that was declared on it. Of a consumer that did not come back
-        /// only [`Degraded`](ConnectionEvent::Degraded) tells, and its own end.
+        /// What became of each exchange, queue and binding that was declared on it, and which consumers did not come back.
         outcomes: Arc<[EntityOutcome]>,
     },
     /// The connection has ended. Nothing follows.

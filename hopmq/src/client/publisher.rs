@@ -146,7 +146,8 @@ impl Publisher {
     /// Waits until everything that was published on the channel so far is confirmed, returned or lost: all of it, and
     /// not the last one only. It need not be awaited message by message besides.
     ///
-    /// The call is sent when this is called, and it ends within [`confirm_timeout`](crate::Config::confirm_timeout).
+    /// The call is sent when this is called. It ends within [`confirm_timeout`](crate::Config::confirm_timeout) of the last of them being sent;
+    /// while the connection is away, what is held or to be sent again waits for it, for as long as its recovery may take.
     /// Dropping the future stops waiting. Publishers of one channel share its confirms: it waits for theirs too.
     ///
     /// ```no_run
