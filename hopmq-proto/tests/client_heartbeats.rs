@@ -131,6 +131,20 @@ fn any_traffic_is_a_sign_of_life_even_half_a_frame() {
 }
 
 #[test]
+fn the_beginning_of_a_frame_is_a_sign_of_life_once() {
+    let mut client = beating(10);
+    let frame = support::method(0, connection::Blocked::default());
+    client.feed(&frame[..5]);
+    for _ in 0..19 {
+        client.pass(Duration::from_secs(1));
+        client.feed(&[]); // a driver hands over what it has whenever it is woken
+        assert!(client.events().is_empty());
+    }
+    client.pass(Duration::from_secs(1));
+    assert_eq!(lost(&mut client), CloseReason::Lost(Lost::Heartbeat { seconds: 20 }));
+}
+
+#[test]
 fn silence_does_not_count_while_nobody_reads() {
     let mut client = beating(10);
     client.pass(Duration::from_secs(19));

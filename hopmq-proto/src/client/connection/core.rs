@@ -55,6 +55,8 @@ pub(super) struct Core {
     heartbeat: Duration,
     last_queued: Instant,
     last_received: Instant,
+    /// Bytes that the last call left in the input.
+    pub(super) leftover: usize,
     /// Too much waited to be polled at some time since silence was last looked at.
     overfull: bool,
     /// What outlives this life is kept for the next one.
@@ -93,6 +95,7 @@ impl Core {
             heartbeat: Duration::ZERO,
             last_queued: now,
             last_received: now,
+            leftover: 0,
             overfull: false,
             keeps: false,
             live: false,
@@ -122,6 +125,7 @@ impl Core {
         (self.answers, self.released) = (0, 0);
         self.heartbeat = Duration::ZERO;
         (self.last_queued, self.last_received) = (now, now);
+        self.leftover = 0;
         self.private.clear();
         self.resuming = 0;
         self.locked = Locked::default();
