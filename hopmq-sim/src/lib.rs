@@ -98,3 +98,8 @@ pub use settings::Builder;
 pub use sim::{RunError, Sim};
 pub use tasks::{Crashed, JoinHandle};
 pub use timers::{Elapsed, SimClock, SimTimer, Sleep};
+
+// The examples in it are compiled and run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/simulation.md")]
+struct Simulation;

@@ -188,7 +188,7 @@ impl Sim {
         self.world.lock().trace.hash()
     }
 
-    /// What happened last, a line each.
+    /// What happened last, a line each. Heartbeats are left out.
     #[must_use]
     pub fn last_events(&self) -> String {
         self.world.lock().trace.last()

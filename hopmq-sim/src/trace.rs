@@ -5,6 +5,9 @@ use hopmq::Instant;
 
 use crate::network::HostId;
 
+/// What a heartbeat of AMQP is long.
+const HEARTBEAT: u64 = 8;
+
 /// What happens in a world: all of it in a hash, the last of it to be read.
 #[derive(Debug)]
 pub(crate) struct Trace {
@@ -113,6 +116,9 @@ impl Trace {
     }
 
     fn keep(&mut self, now: Instant, what: What) {
+        if matches!(what, What::Bytes { count: HEARTBEAT, .. }) {
+            return; // they would be all that a report has to tell
+        }
         // A burst on one connection is one line.
         if let (
             What::Bytes { line, from, count, .. },

@@ -27,8 +27,9 @@ const WITHIN: Duration = Duration::from_secs(30);
 /// // ... work goes on meanwhile, and what must never happen is checked ...
 /// calm.await;
 /// // ... and what must have happened at last
+/// # assert!(rabbit.is_up());
 /// # });
-/// # assert!(run.is_ok() && rabbit.is_up());
+/// # assert_eq!(run, Ok(()));
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "begin() begins it"]
