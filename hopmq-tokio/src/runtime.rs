@@ -1,11 +1,16 @@
 use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hopmq::Instant;
-use hopmq::io::{Clock, Runtime, Timer};
+use hopmq::io::{Clock, Network, Runtime, Timer};
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::time::{Instant as TokioInstant, Sleep};
+
+use crate::tcp::TcpAcceptor;
 
 /// The tokio runtime that it was made on.
 #[derive(Debug, Clone)]
@@ -40,6 +45,20 @@ impl Runtime for Tokio {
 
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.handle.spawn(future);
+    }
+}
+
+impl Network for Tokio {
+    type Listener = TcpAcceptor;
+
+    fn current() -> Self {
+        Self::current()
+    }
+
+    async fn bind(&self, address: SocketAddr) -> io::Result<(TcpAcceptor, SocketAddr)> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok((TcpAcceptor(listener), address))
     }
 }
 

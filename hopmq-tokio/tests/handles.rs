@@ -21,7 +21,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 /// A broker and a channel to it, on a connection of this configuration.
 async fn channel_with(config: Config) -> (Broker, Channel) {
     let broker = Broker::in_memory(BrokerConfig::default());
-    let connection = hopmq::Broker::connect(&broker, config).await.expect("a connection");
+    let connection = broker.connect_with(config).await.expect("a connection");
     let channel = connection.open_channel().await.expect("a channel");
     (broker, channel)
 }
@@ -202,7 +202,7 @@ fn poll_from_two_tasks(connection: &Connection, future: &mut (impl Future + Unpi
 async fn drop_wakers() -> Outcome {
     let broker = Broker::in_memory(BrokerConfig::default());
     let config = Config { max_outbox: 1, ..Config::default() };
-    let connection = hopmq::Broker::connect(&broker, config).await.expect("a connection");
+    let connection = broker.connect_with(config).await.expect("a connection");
     let channel = connection.open_channel().await?;
     let publisher = channel.publisher().await?;
     channel.declare_queue("q").durable().await?;
@@ -269,7 +269,7 @@ impl Drop for Owner {
 async fn what_owns_a_body_may_use_the_connection_when_it_goes() -> Outcome {
     for way in 0..3 {
         let (broker, channel) = channel_with(Config::default()).await;
-        let connection = hopmq::Broker::connect(&broker, Config::default()).await?;
+        let connection = broker.connect_with(Config::default()).await?;
         drop(channel);
         let channel = connection.open_channel().await?;
         let gone = Arc::new(AtomicUsize::new(0));

@@ -1,12 +1,13 @@
 //! What a runtime adapter provides: a byte stream, a clock, a place to run, a way out and a way in.
 //!
-//! Everything else is shared. An adapter implements these five traits on its runtime's types, in about 200 lines.
+//! Everything else is shared. An adapter implements these traits on its runtime's types, in about 200 lines.
 
 use std::collections::hash_map::RandomState;
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::io::IoSlice;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -85,6 +86,29 @@ pub trait Runtime: Clone + Send + Sync + 'static {
     fn seed(&self) -> u64 {
         RandomState::new().build_hasher().finish()
     }
+}
+
+/// A runtime that can listen on TCP: what [`Broker`](crate::Broker)s with an address run on.
+pub trait Network: Runtime {
+    /// What it listens with.
+    type Listener: Listener;
+
+    /// The runtime of the task that calls this.
+    ///
+    /// # Panics
+    ///
+    /// Outside the runtime, where the runtime is of the kind that minds.
+    fn current() -> Self;
+
+    /// Listens on `address`, where port 0 is a free one; gives the address that has come of it, too.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot listen there.
+    fn bind(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<(Self::Listener, SocketAddr)>> + Send;
 }
 
 /// Where a client's connections go out. A connection keeps its dialer for as long as it lives, to come back after a loss.

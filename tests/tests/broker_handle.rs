@@ -121,7 +121,7 @@ fn users_and_virtual_hosts_are_separate() {
             virtual_host: ShortStr::from_static("orders"),
             ..Config::default()
         };
-        let reason = std::ops::Deref::deref(&memory).connect(config).await.unwrap_err();
+        let reason = memory.connect_with(config).await.unwrap_err();
         assert!(matches!(&*reason, CloseReason::Server(close) if close.code.0 == 530), "{reason:?}");
     });
 }

@@ -1,12 +1,14 @@
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use hopmq_proto::broker::{self as proto, QueueStats};
 use hopmq_proto::client;
 
 use super::accept::{Accept, run};
+use super::listen::Place;
 use super::shared::Shared;
 use crate::client::Connection;
 use crate::io::{Clock, Listener, Peer, Runtime};
@@ -23,13 +25,14 @@ use crate::memory::pipe;
 /// accepts no more, and closes its connections with 320 `CONNECTION_FORCED`.
 #[derive(Clone)]
 pub struct Broker<R: Runtime> {
-    inner: Arc<Inner<R>>,
+    pub(super) inner: Arc<Inner<R>>,
 }
 
 /// Shuts the broker down when it is dropped.
-struct Inner<R: Runtime> {
+pub(super) struct Inner<R: Runtime> {
     shared: Arc<Shared>,
-    runtime: R,
+    pub(super) runtime: R,
+    pub(super) place: OnceLock<Place>,
 }
 
 impl<R: Runtime> Drop for Inner<R> {
@@ -39,28 +42,53 @@ impl<R: Runtime> Drop for Inner<R> {
 }
 
 impl<R: Runtime> Broker<R> {
-    /// A broker without messages, whose connections run on `runtime`.
+    /// A broker without messages, whose connections run on `runtime`. It listens nowhere yet.
     #[must_use]
     pub fn new(runtime: R, config: proto::Config) -> Self {
-        Self { inner: Arc::new(Inner { shared: Shared::new(config, &runtime), runtime }) }
+        let shared = Shared::new(config, &runtime);
+        Self { inner: Arc::new(Inner { shared, runtime, place: OnceLock::new() }) }
     }
 
     /// Accepts connections from `listener`, in the background, until the broker shuts down.
     pub fn serve(&self, listener: impl Listener) {
-        let Inner { shared, runtime } = &*self.inner;
+        let Inner { shared, runtime, .. } = &*self.inner;
         runtime.spawn(Accept::new(shared.clone(), runtime.clone(), listener));
     }
 
-    /// Opens a connection to this broker in memory, without a socket.
+    /// Opens a connection to this broker in memory, without a socket, as user guest.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection did not open.
+    pub async fn connect(&self) -> Result<Connection, Arc<client::CloseReason>> {
+        self.connect_with(client::Config::default()).await
+    }
+
+    /// Opens a connection to this broker in memory, as `config` says.
     ///
     /// # Errors
     ///
     /// Why the connection did not open, most often the credentials or the virtual host in `config`.
-    pub async fn connect(&self, config: client::Config) -> Result<Connection, Arc<client::CloseReason>> {
-        let Inner { shared, runtime } = &*self.inner;
+    pub async fn connect_with(&self, config: client::Config) -> Result<Connection, Arc<client::CloseReason>> {
+        let Inner { shared, runtime, .. } = &*self.inner;
         let (ours, theirs) = pipe();
         run(shared, runtime, ours, Peer { address: "memory".to_owned(), is_loopback: true });
         Connection::open(runtime, theirs, config).await
+    }
+
+    /// The address it listens on, if it does; the first one, if there are several.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.inner.place.get().map(|place| place.address)
+    }
+
+    /// The URI to connect to, of [`local_addr`](Self::local_addr); without a host when it listens nowhere.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        match self.inner.place.get() {
+            Some(Place { scheme, address }) => format!("{scheme}://{address}"),
+            None => "amqp:".to_owned(),
+        }
     }
 
     /// What a queue holds, if it is there.
@@ -87,7 +115,7 @@ impl<R: Runtime> Broker<R> {
     ///
     /// Dropping the future stops waiting; the broker shuts down all the same.
     pub async fn shutdown(&self) {
-        let Inner { shared, runtime } = &*self.inner;
+        let Inner { shared, runtime, .. } = &*self.inner;
         shared.shutdown(runtime.clock().now());
         poll_fn(|cx| {
             let mut state = shared.lock();

@@ -2,6 +2,7 @@
 
 mod accept;
 mod handle;
+mod listen;
 mod shared;
 
 pub use handle::Broker;

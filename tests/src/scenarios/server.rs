@@ -1,7 +1,6 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
@@ -111,10 +110,7 @@ impl Server {
                     error => panic!("{error}"),
                 })
             }
-            (Place::Memory(_), broker) => {
-                let broker = broker.as_ref().unwrap();
-                Deref::deref(broker).connect(config).await
-            }
+            (Place::Memory(_), broker) => broker.as_ref().unwrap().connect_with(config).await,
         }
     }
 
