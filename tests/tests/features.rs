@@ -103,7 +103,8 @@ fn sources(folder: &Path, into: &mut String) {
 #[test]
 fn every_name_is_there() {
     let mut source = String::new();
-    for folder in ["hopmq/src", "hopmq-proto/src", "hopmq-tokio/src", "hopmq-blocking/src"] {
+    for folder in ["hopmq/src", "hopmq-proto/src", "hopmq-tokio/src", "hopmq-smol/src", "hopmq-blocking/src"]
+    {
         sources(&repository().join(folder), &mut source);
     }
     let words: HashSet<_> = source.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
