@@ -71,7 +71,13 @@ pub fn assert_without_runtime(name: &str, uri: &str) {
 
 /// The quickstart did its job.
 pub fn assert_quickstart(uri: Option<&str>, broker: &str) {
-    let output = example("quickstart", uri);
+    for name in ["quickstart", "quickstart_smol"] {
+        assert_quickstart_of(name, uri, broker);
+    }
+}
+
+fn assert_quickstart_of(name: &str, uri: Option<&str>, broker: &str) {
+    let output = example(name, uri);
     let (said, complained) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{said}{complained}");
     assert!(complained.is_empty(), "{complained}");
