@@ -9,7 +9,7 @@ use hopmq_tokio::{Channel, FieldTable, FieldValue, LongStr, Properties, ShortStr
 
 use crate::programs;
 use crate::scenarios::properties::as_carried;
-use crate::scenarios::{Server, drain};
+use crate::scenarios::{On, Server, drain};
 
 /// The other client: how it is started, what it makes of what it has read, and what it sends by itself.
 struct Other {
@@ -42,7 +42,7 @@ pub async fn through_rabbitmq_c(uri: &str) {
 }
 
 async fn through(uri: &str, other: Other) {
-    let server = Server::at(uri);
+    let server = Server::at(On::Tokio, uri);
     let version = server.version().await;
     let channel = server.channel().await;
     let (there, back) = (server.name("there"), server.name("back"));

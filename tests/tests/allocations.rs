@@ -15,7 +15,7 @@ use hopmq_proto::amqp::{
 };
 use hopmq_proto::client::Config;
 use hopmq_tests::fuzz::{Watched, client_input_config, client_input_state, client_input_watched};
-use hopmq_tests::scenarios::{self, Server, cancel_safety};
+use hopmq_tests::scenarios::{self, On, Server, cancel_safety};
 use hopmq_tokio::{Broker, BrokerConfig, Confirms};
 use peak_alloc::PeakAlloc;
 use proptest::prelude::*;
@@ -360,7 +360,7 @@ fn many_rounds_of_dropped_futures_leave_as_much_as_few() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut held = Vec::with_capacity(ROUNDS);
     scenarios::current_thread().block_on(async {
-        let server = Server::memory().await;
+        let server = Server::memory(On::Tokio).await;
         cancel_safety::rounds(&server, cancel_safety::OPERATIONS, ROUNDS, |_| {
             held.push(MEMORY.current_usage());
         })
@@ -430,7 +430,7 @@ fn a_thousand_connections_leave_nothing_behind() {
 fn a_shutdown_that_is_polled_often_remembers_its_waker_once() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     scenarios::current_thread().block_on(async {
-        let server = Server::memory().await;
+        let server = Server::memory(On::Tokio).await;
         let _silent = server.raw_channel().await; // does not answer the close
         let broker = server.broker().unwrap();
         let mut shutdown = pin!(broker.shutdown());

@@ -4,7 +4,7 @@
 
 use hopmq_proto::amqp::FrameKind;
 use hopmq_tests::capture::Capture;
-use hopmq_tests::scenarios::{self, SCENARIOS, Server};
+use hopmq_tests::scenarios::{self, On, SCENARIOS, Server};
 use hopmq_tokio::Broker;
 
 #[test]
@@ -22,7 +22,7 @@ fn what_is_malformed_is_noticed() {
     scenarios::multi_thread().block_on(async {
         let broker = Broker::start().await.unwrap();
         let capture = Capture::before(&broker.uri()).await;
-        let mut raw = Server::at(capture.uri()).raw_channel().await;
+        let mut raw = Server::at(On::Tokio, capture.uri()).raw_channel().await;
         // A queue.declare whose name is longer than its frame.
         raw.send_frame(FrameKind::Method, 1, &[0, 50, 0, 10, 0, 0, 200, b'q']).await;
         raw.expect_connection_close(502, "SYNTAX_ERROR - the data ends in the middle of a value").await;

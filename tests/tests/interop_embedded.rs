@@ -1,7 +1,7 @@
-//! Every scenario against the embedded broker: over TCP on both of tokio's runtimes, and in memory.
+//! Every scenario against the embedded broker: over TCP on each runtime, and in memory.
 
 use hopmq_tests::scenarios::boxed::Scenario;
-use hopmq_tests::scenarios::{self, Server};
+use hopmq_tests::scenarios::{self, Runtime, Server};
 
 fn on_current_thread(scenario: Scenario) {
     scenarios::run(&scenarios::current_thread(), Server::embedded, scenario);
@@ -9,6 +9,14 @@ fn on_current_thread(scenario: Scenario) {
 
 fn on_multi_thread(scenario: Scenario) {
     scenarios::run(&scenarios::multi_thread(), Server::embedded, scenario);
+}
+
+fn on_smol(scenario: Scenario) {
+    scenarios::run(&Runtime::Smol, Server::embedded, scenario);
+}
+
+fn on_async_std(scenario: Scenario) {
+    scenarios::run(&Runtime::AsyncStd, Server::embedded, scenario);
 }
 
 fn in_memory(scenario: Scenario) {
@@ -21,6 +29,14 @@ mod tcp_current_thread {
 
 mod tcp_multi_thread {
     hopmq_tests::scenarios!(crate::on_multi_thread);
+}
+
+mod tcp_smol {
+    hopmq_tests::scenarios!(crate::on_smol);
+}
+
+mod tcp_async_std {
+    hopmq_tests::scenarios!(crate::on_async_std);
 }
 
 mod memory {

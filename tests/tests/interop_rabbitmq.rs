@@ -1,18 +1,62 @@
-//! Every scenario against a real RabbitMQ 3.10, the one that `HOPMQ_RABBITMQ` names.
+//! Every scenario on each runtime against a real RabbitMQ 3.10, the one that `HOPMQ_RABBITMQ` names.
 
 use hopmq_tests::carried;
 use hopmq_tests::programs;
 use hopmq_tests::scenarios::boxed::Scenario;
-use hopmq_tests::scenarios::{self, Server};
+use hopmq_tests::scenarios::{self, Runtime, Server};
 
-fn rabbitmq(scenario: Scenario) {
-    scenarios::run(&scenarios::current_thread(), async || Server::at(&scenarios::rabbitmq_uri()), scenario);
+fn play(runtime: &Runtime, scenario: Scenario) {
+    scenarios::run(runtime, async |on| Server::at(on, &scenarios::rabbitmq_uri()), scenario);
 }
 
-hopmq_tests::scenarios!(crate::rabbitmq);
+fn on_current_thread(scenario: Scenario) {
+    play(&scenarios::current_thread(), scenario);
+}
+
+fn on_multi_thread(scenario: Scenario) {
+    play(&scenarios::multi_thread(), scenario);
+}
+
+fn on_smol(scenario: Scenario) {
+    play(&Runtime::Smol, scenario);
+}
+
+fn on_async_std(scenario: Scenario) {
+    play(&Runtime::AsyncStd, scenario);
+}
+
+mod current_thread {
+    hopmq_tests::scenarios!(crate::on_current_thread);
+}
+
+mod multi_thread {
+    hopmq_tests::scenarios!(crate::on_multi_thread);
+}
+
+mod smol {
+    hopmq_tests::scenarios!(crate::on_smol);
+}
+
+mod async_std {
+    hopmq_tests::scenarios!(crate::on_async_std);
+}
 
 mod only {
-    hopmq_tests::rabbitmq_scenarios!(crate::rabbitmq);
+    mod current_thread {
+        hopmq_tests::rabbitmq_scenarios!(crate::on_current_thread);
+    }
+
+    mod multi_thread {
+        hopmq_tests::rabbitmq_scenarios!(crate::on_multi_thread);
+    }
+
+    mod smol {
+        hopmq_tests::rabbitmq_scenarios!(crate::on_smol);
+    }
+
+    mod async_std {
+        hopmq_tests::rabbitmq_scenarios!(crate::on_async_std);
+    }
 }
 
 /// pika itself is right: what it finds in the embedded broker it also finds here.

@@ -7,7 +7,8 @@ use hopmq_tests::scenarios::boxed::Scenario;
 use hopmq_tests::scenarios::{self, RABBITMQ_SCENARIOS, SCENARIOS, Server};
 
 fn rabbitmq4(scenario: Scenario) {
-    scenarios::run(&scenarios::current_thread(), async || Server::at(&scenarios::rabbitmq4_uri()), scenario);
+    let start = async |on| Server::at(on, &scenarios::rabbitmq4_uri());
+    scenarios::run(&scenarios::current_thread(), start, scenario);
 }
 
 hopmq_tests::scenarios!(crate::rabbitmq4);

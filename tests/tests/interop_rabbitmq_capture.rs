@@ -6,7 +6,7 @@
 
 use hopmq_tests::capture::Capture;
 use hopmq_tests::node::Node;
-use hopmq_tests::scenarios::{self, RABBITMQ_SCENARIOS, SCENARIOS, Server, violations};
+use hopmq_tests::scenarios::{self, On, RABBITMQ_SCENARIOS, SCENARIOS, Server, violations};
 
 /// How RabbitMQ's log names what is wrong with frames: the codes 501, 505 and 504.
 const FRAME_ERRORS: [&str; 3] = ["frame_error", "unexpected_frame", "channel_error"];
@@ -24,7 +24,7 @@ fn tshark_understands_it_and_rabbitmq_logs_no_frame_error() {
     // What would have been in the log is there once there is cause for it.
     node.ctl(&["eval", &format!("rabbit_log:info(\"{END}\").")]);
     runtime.block_on(async {
-        let server = Server::at(node.uri());
+        let server = Server::at(On::Tokio, node.uri());
         violations::bad_frame_end(&server).await;
         violations::heartbeat_on_a_channel(&server).await;
         violations::open_twice(&server).await;

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hopmq_proto::amqp::{Method, basic, confirm};
-use hopmq_tests::scenarios::{Raw, Server, current_thread};
+use hopmq_tests::scenarios::{On, Raw, Server, current_thread};
 use hopmq_tokio::memory::pipe;
 use hopmq_tokio::{
     Backoff, Broker, Config, Confirms, ConnectOptions, Connection, ConnectionState, Properties, PublishError,
@@ -227,7 +227,7 @@ fn every_fate_of_a_message() {
 #[test]
 fn a_connection_that_comes_back() {
     let recorder = recorded(async |recorder| {
-        let server = Server::memory().await;
+        let server = Server::memory(On::Tokio).await;
         let line = server.line();
         let backoff = Backoff { initial: Duration::from_millis(1), ..Backoff::default() };
         let recovery = Recovery { backoff, ..Recovery::default() };

@@ -11,7 +11,7 @@ use std::time::Duration;
 use hopmq_proto::amqp::{Method, basic, confirm, connection};
 use hopmq_tests::closed_port::ClosedPort;
 use hopmq_tests::door::door;
-use hopmq_tests::scenarios::{Raw, Server, current_thread};
+use hopmq_tests::scenarios::{On, Raw, Server, current_thread};
 use hopmq_tokio::memory::pipe;
 use hopmq_tokio::{
     Backoff, Broker, BrokerConfig, Channel, Config, ConnectOptions, Connection, ConnectionEvent, Credentials,
@@ -209,7 +209,7 @@ fn blocked_and_lost() {
 #[test]
 fn lost_and_recovered() {
     captured(LevelFilter::INFO, async |capture| {
-        let server = Server::memory().await;
+        let server = Server::memory(On::Tokio).await;
         let line = server.line();
         let backoff = Backoff { initial: Duration::from_millis(1), ..Backoff::default() };
         let recovery = Recovery { backoff, ..Recovery::default() };

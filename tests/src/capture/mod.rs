@@ -19,11 +19,10 @@ use hopmq_tokio::ConnectOptions;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::scenarios::boxed::Scenario;
-use crate::scenarios::{self, Server, eventually};
+use crate::scenarios::{self, Runtime, Server, eventually};
 use frames::Frame;
 
 /// Where the broker is in the capture: tshark knows this as the port of AMQP.
@@ -104,7 +103,7 @@ impl Capture {
     /// Plays the scenarios through the proxy, one by one.
     pub fn play(&self, runtime: &Runtime, scenarios: impl IntoIterator<Item = Scenario>) {
         for scenario in scenarios {
-            scenarios::run(runtime, async || Server::at(&self.uri), scenario);
+            scenarios::run(runtime, async |on| Server::at(on, &self.uri), scenario);
         }
     }
 

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use hopmq_tokio::{
-    Channel, DeadLetterStrategy, DeclareQueue, ExchangeKind, LeaderLocator, Overflow, Specified,
-};
+use hopmq::{Channel, DeadLetterStrategy, DeclareQueue, ExchangeKind, LeaderLocator, Overflow, Specified};
 
 use super::{Server, Version, closes_channel, closes_connection};
 

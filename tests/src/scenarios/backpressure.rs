@@ -1,9 +1,9 @@
 //! Bounds: whoever is too fast waits, and nothing is lost.
 
-use hopmq_tokio::{Config, Confirms, Properties, PublishError};
-use tokio::task::JoinSet;
+use futures_util::future::join_all;
+use hopmq::{Config, Confirms, Properties, PublishError};
 
-use super::{Server, eventually, publish_each, ready};
+use super::{Server, eventually, publish_each, ready, yield_now};
 
 /// Publishers on many tasks, with room for a fraction of their messages.
 pub async fn a_full_outbox_makes_publishers_wait(server: &Server) {
@@ -11,17 +11,17 @@ pub async fn a_full_outbox_makes_publishers_wait(server: &Server) {
     let connection = server.try_connect(config).await.unwrap();
     let channel = connection.open_channel().await.unwrap();
     let queue = channel.declare_queue("").exclusive().await.unwrap();
-    let mut tasks = JoinSet::new();
+    let mut tasks = Vec::new();
     for task in 0..10 {
         let (channel, queue) = (channel.clone(), queue.name().to_owned());
-        tasks.spawn(async move {
+        tasks.push(server.spawn(async move {
             for _ in 0..100 {
                 let body = vec![task; 3000];
                 channel.publish("", &queue, &Properties::new(), body).await.unwrap();
             }
-        });
+        }));
     }
-    tasks.join_all().await;
+    join_all(tasks).await;
     eventually("all have come", async || ready(&channel, queue.name()).await == 1000).await;
 }
 
@@ -60,7 +60,7 @@ pub async fn a_slow_consumer_gets_everything_in_order(server: &Server) {
     let channel = connection.open_channel().await.unwrap();
     let mut consumer = channel.consume(&queue).await.unwrap();
     for body in &bodies {
-        tokio::task::yield_now().await;
+        yield_now().await;
         let delivery = consumer.next().await.unwrap();
         assert!(delivery.body() == body.as_bytes(), "out of order at {}", body.trim());
         delivery.ack().unwrap();

@@ -1,7 +1,7 @@
 //! Bodies around the size of a frame, and large ones.
 
-use hopmq_tokio::{Bytes, Channel, Config, Queue};
-use tokio::task::JoinSet;
+use futures_util::future::join_all;
+use hopmq::{Bytes, Channel, Config, Queue};
 
 use super::Server;
 
@@ -64,16 +64,16 @@ pub async fn in_small_frames(server: &Server) {
 /// Frames of different channels are mixed on the wire, in both directions.
 pub async fn of_many_channels_at_once(server: &Server) {
     let connection = server.connect().await;
-    let mut tasks = JoinSet::new();
+    let mut tasks = Vec::new();
     for task in 0..6 {
         let connection = connection.clone();
-        tasks.spawn(async move {
+        tasks.push(server.spawn(async move {
             let channel = connection.open_channel().await.unwrap();
             let queue = channel.declare_queue("").exclusive().await.unwrap();
             round_trip(&channel, &queue, &[300_000 + task, 10 * task, 500_000 + 1000 * task]).await;
-        });
+        }));
     }
-    tasks.join_all().await;
+    join_all(tasks).await;
 }
 
 /// A delivery is its own: it stays what it is while thousands of others come.
@@ -81,7 +81,7 @@ pub async fn that_share_no_bytes(server: &Server) {
     let channel = server.channel().await;
     let queue = channel.declare_queue("").exclusive().await.unwrap();
     let publisher = channel.publisher().await.unwrap();
-    let mut confirms = hopmq_tokio::Confirms::new();
+    let mut confirms = hopmq::Confirms::new();
     for n in 0..1000 {
         confirms.push(publisher.publish(queue.name(), body(n * 13, n)).send().await.unwrap());
     }

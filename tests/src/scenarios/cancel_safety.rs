@@ -4,12 +4,10 @@ use std::future::{Future, IntoFuture, poll_fn, ready};
 use std::num::NonZeroU16;
 use std::pin::{Pin, pin};
 
-use hopmq_tokio::{
-    Channel, Config, Confirms, Connection, Error, ExchangeKind, OnError, Properties, Publisher,
-};
+use hopmq::{Channel, Config, Confirms, Connection, Error, ExchangeKind, OnError, Properties, Publisher};
 use tokio::sync::Notify;
 
-use super::{Server, after_polls, drop_after, eventually};
+use super::{Server, after_polls, drop_after, eventually, yield_now};
 
 /// Far more polls than any of these futures needs.
 const MANY: usize = 50;
@@ -283,7 +281,7 @@ pub async fn next_at_every_poll(server: &Server) {
             if let Some(delivery) = after_polls(consumer.next(), 1 + n % 3).await {
                 break delivery.unwrap();
             }
-            tokio::task::yield_now().await;
+            yield_now().await;
         };
         assert_eq!(delivery.body(), n.to_string().as_bytes());
         delivery.ack().unwrap();
@@ -327,8 +325,8 @@ pub async fn events_at_every_poll(server: &Server) {
     }
     drop(events);
     connection.close().await.unwrap();
-    assert!(matches!(kept.next().await, Some(hopmq_tokio::ConnectionEvent::Closed(_))));
-    assert_eq!(*connection.closed().await, hopmq_tokio::CloseReason::Requested);
+    assert!(matches!(kept.next().await, Some(hopmq::ConnectionEvent::Closed(_))));
+    assert_eq!(*connection.closed().await, hopmq::CloseReason::Requested);
 }
 
 /// A close that nobody waits for closes all the same.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 
-use hopmq_tokio::{CloseReason, CommandError, Config, Error};
-use tokio::task::JoinSet;
+use futures_util::future::join_all;
+use hopmq::{CloseReason, CommandError, Config, Error};
 
 use super::{Server, closes_channel, drain, eventually, publish_each, ready};
 
@@ -14,7 +14,7 @@ pub async fn many_at_once(server: &Server) {
     for _ in 0..200 {
         channels.push(connection.open_channel().await.unwrap());
     }
-    let numbers: BTreeSet<_> = channels.iter().map(hopmq_tokio::Channel::number).collect();
+    let numbers: BTreeSet<_> = channels.iter().map(hopmq::Channel::number).collect();
     assert_eq!(numbers.len(), 200);
     let queue = channels[0].declare_queue("").exclusive().await.unwrap();
     for (n, channel) in channels.iter().enumerate() {
@@ -94,17 +94,17 @@ pub async fn a_closed_channel_says_why(server: &Server) {
 
 pub async fn used_from_many_tasks(server: &Server) {
     let connection = server.connect().await;
-    let mut tasks = JoinSet::new();
+    let mut tasks = Vec::new();
     for task in 0..20 {
         let connection = connection.clone();
-        tasks.spawn(async move {
+        tasks.push(server.spawn(async move {
             let channel = connection.open_channel().await.unwrap();
             let queue = channel.declare_queue("").exclusive().await.unwrap();
             let bodies: Vec<_> = (0..20).map(|n| format!("{task} {n}")).collect();
             publish_each(&channel, queue.name(), &bodies).await;
             assert_eq!(drain(&channel, queue.name()).await, bodies);
             channel.close().await.unwrap();
-        });
+        }));
     }
-    tasks.join_all().await;
+    join_all(tasks).await;
 }

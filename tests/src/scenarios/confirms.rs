@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use hopmq_tokio::{ConfirmFailures, Confirms, ConfirmsError, Properties, PublishError};
-use tokio::task::JoinSet;
+use futures_util::future::join_all;
+use hopmq::{ConfirmFailures, Confirms, ConfirmsError, Properties, PublishError};
 
 use super::{Fate, Server, drain, drop_after, eventually, fate, ready};
 
@@ -29,16 +29,16 @@ pub async fn of_many_tasks(server: &Server) {
     let channel = server.channel().await;
     let queue = channel.declare_queue("").exclusive().await.unwrap();
     let publisher = channel.publisher().mandatory().await.unwrap();
-    let mut tasks = JoinSet::new();
+    let mut tasks = Vec::new();
     for task in 0..TASKS {
         let (publisher, queue) = (publisher.clone(), queue.name().to_owned());
-        tasks.spawn(async move {
+        tasks.push(server.spawn(async move {
             for n in 0..EACH {
                 publisher.publish(&queue, format!("{task} {n}")).await.unwrap();
             }
-        });
+        }));
     }
-    tasks.join_all().await;
+    join_all(tasks).await;
     let mut expected = vec![0; TASKS as usize];
     for body in drain(&channel, queue.name()).await {
         let (task, n) = body.split_once(' ').unwrap();
@@ -184,16 +184,16 @@ pub async fn at_most_so_many_of_a_publisher(server: &Server) {
     };
     assert_eq!(refused, PublishError::Full { body: "at once".into() });
     assert!(confirms.len() >= 3, "{} were let through", confirms.len());
-    let mut tasks = JoinSet::new();
+    let mut tasks = Vec::new();
     for _ in 0..8 {
         let (publisher, queue) = (publisher.clone(), queue.name().to_owned());
-        tasks.spawn(async move {
+        tasks.push(server.spawn(async move {
             for n in 0..50 {
                 publisher.publish(&queue, n.to_string()).await.unwrap();
             }
-        });
+        }));
     }
-    tasks.join_all().await;
+    join_all(tasks).await;
     let sent = confirms.len() + 400;
     confirms.wait().await.unwrap();
     assert_eq!(ready(&channel, queue.name()).await as usize, sent);

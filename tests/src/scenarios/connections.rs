@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hopmq_tokio::{
+use hopmq::{
     CallError, CloseReason, Config, ConnectionEvent, ConsumerEnd, Credentials, Error, FieldValue, Properties,
     PublishError, ShortStr,
 };

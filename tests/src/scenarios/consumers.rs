@@ -1,7 +1,7 @@
 //! Consumers: what is delivered to whom, and how they end.
 
+use hopmq::{CloseReason, ConsumerEnd, Error, ShortStr};
 use hopmq_proto::amqp::basic;
-use hopmq_tokio::{CloseReason, ConsumerEnd, Error, ShortStr};
 
 use super::{Server, closes_channel, closes_connection, drain, eventually, publish_each, ready};
 

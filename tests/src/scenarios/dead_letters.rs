@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hopmq_tokio::{Channel, FieldValue, GotDelivery};
+use hopmq::{Channel, FieldValue, GotDelivery};
 
 use super::{Server, eventually, publish_each, ready};
 

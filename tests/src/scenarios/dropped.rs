@@ -3,7 +3,7 @@
 use std::future::IntoFuture;
 use std::num::NonZeroU16;
 
-use hopmq_tokio::{Channel, Config};
+use hopmq::{Channel, Config};
 
 use super::{Server, drain, drop_after, drop_when_answered, eventually, publish_each, ready};
 

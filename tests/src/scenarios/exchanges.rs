@@ -1,7 +1,7 @@
 //! Declaring, deleting and binding exchanges.
 
+use hopmq::{ExchangeKind, FieldTable, ShortStr};
 use hopmq_proto::amqp::{Method, exchange};
-use hopmq_tokio::{ExchangeKind, FieldTable, ShortStr};
 
 use super::{Server, closes_channel, routed};
 

@@ -2,12 +2,13 @@ use std::fmt::Debug;
 use std::future::{Future, IntoFuture, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hopmq_tokio::{
+use hopmq::{
     CallError, Channel, CloseReason, CommandError, Error, Properties, PublishError, Publisher, Returned,
 };
-use tokio::time::{Instant, sleep};
+
+use super::sleep;
 
 /// How long what the other side does not announce may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -86,7 +87,7 @@ pub async fn publish_each<B: AsRef<str>>(
     bodies: impl IntoIterator<Item = B>,
 ) {
     let publisher = channel.publisher().mandatory().await.unwrap();
-    let mut confirms = hopmq_tokio::Confirms::new();
+    let mut confirms = hopmq::Confirms::new();
     for body in bodies {
         confirms.push(publisher.publish(queue, body.as_ref().to_owned()).send().await.unwrap());
     }

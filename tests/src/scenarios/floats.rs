@@ -1,6 +1,6 @@
 //! Floats that are no numbers: Erlang has none, so RabbitMQ fails where it reads the headers of a message.
 
-use hopmq_tokio::{FieldTable, FieldValue, Properties};
+use hopmq::{FieldTable, FieldValue, Properties};
 
 use super::{Fate, Server, fate};
 

@@ -2,9 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, ready as now};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use hopmq_tokio::{CloseReason, ConsumerEnd, OnError};
+use futures_util::future::FutureExt as _;
+use hopmq::{CloseReason, ConsumerEnd, OnError};
 use tokio::sync::{Barrier, Notify};
 
 use super::{Server, drain, drop_after, eventually, publish_each, ready};
@@ -164,7 +166,7 @@ pub async fn panics_are_passed_on(server: &Server) {
     let alive = Arc::new(());
     let witness = alive.clone();
     // A task can run it: it is `Send` where its handlers are.
-    let task = tokio::spawn(async move {
+    let task = server.spawn(async move {
         consumer
             .handle(1, OnError::Requeue, |_| {
                 assert!(Arc::strong_count(&witness) == 0, "the handler panics");
@@ -172,7 +174,7 @@ pub async fn panics_are_passed_on(server: &Server) {
             })
             .await
     });
-    assert!(task.await.unwrap_err().is_panic());
+    assert!(AssertUnwindSafe(task).catch_unwind().await.is_err());
     assert_eq!(Arc::strong_count(&alive), 1);
     eventually("the consumer is gone", async || {
         channel.declare_queue(queue.name()).passive().await.unwrap().consumer_count() == 0

@@ -1,7 +1,7 @@
 //! What is agreed on before a connection is open.
 
+use hopmq::{Config, Credentials};
 use hopmq_proto::amqp::connection::{self, TuneOk};
-use hopmq_tokio::{Config, Credentials};
 
 use super::Server;
 use super::raw::TUNE_OK;

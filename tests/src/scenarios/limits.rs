@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hopmq_tokio::{Overflow, PublishError};
+use hopmq::{Overflow, PublishError};
 
 use super::{Server, drain, eventually, publish_each, routed};
 

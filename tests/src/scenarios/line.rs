@@ -1,15 +1,17 @@
 //! A client's way to the server that can be cut, go silent and be closed, without a socket of its own.
 
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
-use hopmq_tokio::io::{Dialer, Transport};
-use hopmq_tokio::memory::{Pipe, pipe};
-use hopmq_tokio::{ConnectError, ConnectOptions, Connection, Endpoint, Stream, Tokio};
-use tokio::net::TcpStream;
+use hopmq::io::{Dialer, Transport};
+use hopmq::memory::{Pipe, pipe};
+use hopmq::{ConnectError, ConnectOptions, Connection, Endpoint};
 use tokio::sync::mpsc::UnboundedSender;
+
+use super::On;
 
 /// The host that nobody is at.
 pub const NOWHERE: &str = "nowhere";
@@ -24,6 +26,7 @@ pub(super) enum End {
 /// A way to a server. Cloning it gives another handle to the same one.
 #[derive(Debug, Clone)]
 pub struct Line {
+    on: On,
     end: End,
     switch: Arc<Mutex<Switch>>,
 }
@@ -38,8 +41,8 @@ struct Switch {
 }
 
 impl Line {
-    pub(super) fn new(end: End) -> Self {
-        Self { end, switch: Arc::default() }
+    pub(super) fn new(on: On, end: End) -> Self {
+        Self { on, end, switch: Arc::default() }
     }
 
     fn switch(&self) -> MutexGuard<'_, Switch> {
@@ -48,7 +51,7 @@ impl Line {
 
     /// Connects through it, as the options say apart from the place.
     pub async fn connect(&self, options: ConnectOptions) -> Result<Connection, ConnectError> {
-        Connection::connect(&Tokio::current(), self.clone(), options).await
+        self.on.connect_through(self.clone(), options).await
     }
 
     /// Ends every connection through it, for both sides.
@@ -85,15 +88,11 @@ impl Dialer for Line {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let way = match &self.end {
-            End::Tcp(Endpoint { host, port }) => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
-                Way::Tcp(Stream(stream))
-            }
+            End::Tcp(endpoint) => self.on.dial(endpoint).await?,
             End::Memory(door) => {
                 let (ours, theirs) = pipe();
                 door.send(theirs).map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;
-                Way::Memory(ours)
+                Box::new(ours)
             }
         };
         let cuts = self.switch().cuts;
@@ -101,23 +100,16 @@ impl Dialer for Line {
     }
 }
 
-#[derive(Debug)]
-enum Way {
-    Tcp(Stream<TcpStream>),
-    Memory(Pipe),
-}
-
 /// One connection through a [`Line`].
-#[derive(Debug)]
 pub struct Leg {
-    way: Option<Way>,
+    way: Option<Box<dyn Transport>>,
     cuts: u32,
     switch: Arc<Mutex<Switch>>,
 }
 
 impl Leg {
     /// What carries it now: `Ready` when it was cut.
-    fn way(&mut self, cx: &Context<'_>) -> Poll<Option<&mut Way>> {
+    fn way(&mut self, cx: &Context<'_>) -> Poll<Option<&mut Box<dyn Transport>>> {
         let mut switch = self.switch.lock().unwrap();
         if switch.cuts != self.cuts {
             self.way = None; // the server's end of it ends too
@@ -129,28 +121,31 @@ impl Leg {
     }
 }
 
+impl fmt::Debug for Leg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leg").field("cuts", &self.cuts).finish_non_exhaustive()
+    }
+}
+
 impl Transport for Leg {
     fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<io::Result<usize>> {
         match std::task::ready!(self.way(cx)) {
             None => Poll::Ready(Ok(0)),
-            Some(Way::Tcp(stream)) => stream.poll_read(cx, input),
-            Some(Way::Memory(pipe)) => pipe.poll_read(cx, input),
+            Some(way) => way.poll_read(cx, input),
         }
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, chunks: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match std::task::ready!(self.way(cx)) {
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            Some(Way::Tcp(stream)) => stream.poll_write(cx, chunks),
-            Some(Way::Memory(pipe)) => pipe.poll_write(cx, chunks),
+            Some(way) => way.poll_write(cx, chunks),
         }
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match std::task::ready!(self.way(cx)) {
             None => Poll::Ready(Ok(())),
-            Some(Way::Tcp(stream)) => stream.poll_shutdown(cx),
-            Some(Way::Memory(pipe)) => pipe.poll_shutdown(cx),
+            Some(way) => way.poll_shutdown(cx),
         }
     }
 }

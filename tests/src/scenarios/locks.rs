@@ -1,7 +1,7 @@
 //! Queues that belong to a connection, and when they are free again.
 
+use hopmq::ShortStr;
 use hopmq_proto::amqp::{Method, queue};
-use hopmq_tokio::ShortStr;
 
 use super::{Raw, Server, eventually};
 

@@ -1,6 +1,8 @@
 //! What a client can see of a broker, written once and run against RabbitMQ and the embedded broker, so that the two
 //! are held to one answer. Where they differ, RabbitMQ is right.
 //!
+//! They name no runtime: what they ask of one is in `runtime.rs`, and their [`Server`] knows which one it is.
+//!
 //! One file for each noun, one function for each scenario. [`scenarios!`](crate::scenarios!) makes tests of them, and
 //! [`rabbitmq_scenarios!`](crate::rabbitmq_scenarios!) of those that only RabbitMQ can play so far.
 
@@ -10,7 +12,7 @@
 mod expect;
 mod line;
 mod raw;
-mod run;
+mod runtime;
 mod server;
 
 pub use expect::{
@@ -19,7 +21,9 @@ pub use expect::{
 };
 pub use line::{Leg, Line, NOWHERE};
 pub use raw::{Frame, Raw};
-pub use run::{current_thread, multi_thread, run};
+pub use runtime::{
+    Boxed, Embedded, Late, On, Runtime, Task, current_thread, multi_thread, run, sleep, timeout, yield_now,
+};
 pub use server::{Server, Version, rabbitmq_uri, rabbitmq4_uri};
 
 pub mod arguments;

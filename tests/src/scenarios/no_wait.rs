@@ -1,6 +1,6 @@
 //! Changes that ask for no answer.
 
-use hopmq_tokio::{ExchangeKind, FieldTable};
+use hopmq::{ExchangeKind, FieldTable};
 
 use super::{Server, closes_channel, publish_each, ready, routed};
 

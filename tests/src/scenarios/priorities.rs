@@ -1,6 +1,6 @@
 //! Who and what comes first: priorities of messages and of consumers, and the single active consumer.
 
-use hopmq_tokio::{Confirms, Properties};
+use hopmq::{Confirms, Properties};
 
 use super::{Server, drain, publish_each};
 

@@ -1,6 +1,6 @@
 //! Message properties and headers: the broker carries them, and changes nothing.
 
-use hopmq_tokio::{
+use hopmq::{
     Channel, CommandError, FieldTable, FieldValue, LongStr, Properties, PublishError, TraceContext, WireError,
 };
 

@@ -1,6 +1,6 @@
 //! What a publish does, and what it does to its channel.
 
-use hopmq_tokio::{FieldTable, FieldValue, Properties};
+use hopmq::{FieldTable, FieldValue, Properties};
 
 use super::{Fate, Server, closes_channel, closes_connection, drain, fate, publish_each};
 

@@ -2,7 +2,7 @@
 
 use std::future::IntoFuture;
 
-use hopmq_tokio::FieldTable;
+use hopmq::FieldTable;
 
 use super::{Server, closes_channel, drain, eventually, publish_each, ready, routed};
 

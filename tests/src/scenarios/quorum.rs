@@ -1,6 +1,6 @@
 //! Quorum queues.
 
-use hopmq_tokio::{DeadLetterStrategy, FieldValue, Overflow, SettleError};
+use hopmq::{DeadLetterStrategy, FieldValue, Overflow, SettleError};
 
 use super::{Server, eventually, publish_each, ready};
 

@@ -2,12 +2,12 @@ use std::future::poll_fn;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
+use hopmq::io::Transport;
+use hopmq::{Config, Properties};
 use hopmq_proto::amqp::{
     FRAME_HEADER_LEN, FieldTable, FrameHead, FrameKind, LongStr, Mechanism, Method, PROTOCOL_HEADER,
     ShortStr, basic, channel, connection, write_frame, write_method,
 };
-use hopmq_tokio::io::Transport;
-use hopmq_tokio::{Config, Properties};
 
 const FRAME_MAX: u32 = 131_072;
 /// What raw connections agree to.
@@ -30,7 +30,11 @@ pub struct Frame {
 
 impl Raw {
     pub fn new(transport: impl Transport) -> Self {
-        Self { transport: Box::new(transport), input: BytesMut::new() }
+        Self::over(Box::new(transport))
+    }
+
+    pub fn over(transport: Box<dyn Transport>) -> Self {
+        Self { transport, input: BytesMut::new() }
     }
 
     pub async fn write(&mut self, mut bytes: &[u8]) {

@@ -1,15 +1,15 @@
-use std::future::IntoFuture;
+use std::pin::pin;
 use std::time::Duration;
 
-use hopmq_tokio::{
+use futures_util::future::{Either, join, select};
+use hopmq::{
     Backoff, CallError, Channel, CloseReason, CommandError, ConnectError, ConnectOptions, Connection,
     ConnectionEvent, ConnectionState, Consumer, ConsumerEnd, Error, Lost, OnError, PublishError, Recovery,
     RecoveryMode, Refused, RpcError, SettleError, WhenLost,
 };
-use tokio::time::timeout;
 
 use super::line::{Line, NOWHERE};
-use super::{Server, eventually, publish_each};
+use super::{Server, after_polls, eventually, publish_each, timeout};
 
 /// How long anything may take here.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -58,7 +58,7 @@ async fn durable(channel: &Channel, name: &str) {
     channel.declare_queue(name).durable().await.unwrap();
 }
 
-async fn next(consumer: &mut Consumer) -> hopmq_tokio::Delivery {
+async fn next(consumer: &mut Consumer) -> hopmq::Delivery {
     let delivery = timeout(PATIENCE, consumer.next()).await.expect("a delivery comes");
     delivery.unwrap_or_else(|| panic!("the consumer has ended: {:?}", consumer.end()))
 }
@@ -313,11 +313,11 @@ pub async fn a_server_that_is_down_at_first(server: &Server) {
     let always = Recovery { mode: RecoveryMode::Always, ..recovery() };
     let options = options(server).recovery(always);
     let (dialled, options) = (line.clone(), options);
-    let coming = tokio::spawn(async move { dialled.connect(options).await });
+    let mut coming = server.spawn(async move { dialled.connect(options).await });
     eventually("it is under way", async || line.users() > 1).await;
-    assert!(!coming.is_finished());
+    assert!(after_polls(&mut coming, 1).await.is_none());
     line.set_down(false);
-    let connection = timeout(PATIENCE, coming).await.expect("it gets in").unwrap().unwrap();
+    let connection = timeout(PATIENCE, coming).await.expect("it gets in").unwrap();
     connection.open_channel().await.unwrap();
 }
 
@@ -391,10 +391,11 @@ pub async fn calls_that_are_held_have_their_deadline(server: &Server) {
     line.set_down(true);
     line.cut();
     is_recovering(&connection).await;
-    let (call, opened) = tokio::join!(
-        timeout(PATIENCE, channel.declare_queue("held").transient().into_future()),
+    let (call, opened) = join(
+        timeout(PATIENCE, channel.declare_queue("held").transient()),
         timeout(PATIENCE, connection.open_channel()),
-    );
+    )
+    .await;
     let call = call.expect("it has a deadline");
     assert!(matches!(call, Err(Error::Failed(CallError::TimedOut))), "{call:?}");
     let opened = opened.expect("it has a deadline");
@@ -414,7 +415,7 @@ pub async fn rpc(server: &Server) {
         line.cut();
         unanswered
     };
-    let (failed, unanswered) = tokio::join!(client.call(&name, "lost").into_future(), asked);
+    let (failed, unanswered) = join(client.call(&name, "lost").into_future(), asked).await;
     assert!(matches!(&failed, Err(RpcError::Lost(reason)) if is_lost(reason)), "{failed:?}");
     unanswered.ack().unwrap();
     is_back(&connection).await;
@@ -423,16 +424,16 @@ pub async fn rpc(server: &Server) {
         let end = requests.handle(1, OnError::Reject, |request| {
             let asked = request.properties().unwrap();
             let reply_to = asked.reply_to.unwrap().as_str().unwrap().to_owned();
-            let properties =
-                hopmq_tokio::Properties { correlation_id: asked.correlation_id, ..Default::default() };
+            let properties = hopmq::Properties { correlation_id: asked.correlation_id, ..Default::default() };
             let publisher = &publisher;
             async move { publisher.publish(&reply_to, "answer").properties(&properties).await }
         });
         end.await
     };
-    let reply = tokio::select! {
-        reply = client.call(&name, "asked again").into_future() => reply,
-        end = answer => panic!("{end}"),
+    let asked_again = client.call(&name, "asked again").into_future();
+    let reply = match select(asked_again, pin!(answer)).await {
+        Either::Left((reply, _)) => reply,
+        Either::Right((end, _)) => panic!("{end}"),
     };
     assert_eq!(reply.unwrap().body(), b"answer");
 }

@@ -1,6 +1,6 @@
 //! Direct reply-to (trap 38), by hand: what a broker makes of it.
 
-use hopmq_tokio::{Channel, Properties, PublishError, ReplyCode};
+use hopmq::{Channel, Properties, PublishError, ReplyCode};
 
 use super::{Server, closes_channel};
 

@@ -1,6 +1,6 @@
 //! Mandatory messages that no queue takes.
 
-use hopmq_tokio::{FieldTable, Properties, PublishError, ReplyCode};
+use hopmq::{FieldTable, Properties, PublishError, ReplyCode};
 
 use super::{Fate, Server, fate, ready};
 

@@ -1,6 +1,6 @@
 //! Which queues a message goes to.
 
-use hopmq_tokio::{Channel, ExchangeKind, FieldTable, FieldValue, Properties, Queue};
+use hopmq::{Channel, ExchangeKind, FieldTable, FieldValue, Properties, Queue};
 
 use super::{Server, closes_channel, drain, routed};
 

@@ -5,17 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
-use hopmq_tokio::io::{Listener, Peer};
-use hopmq_tokio::memory::{Pipe, pipe};
-use hopmq_tokio::{
-    Broker, BrokerConfig, Channel, CloseReason, Config, ConnectError, ConnectOptions, Connection, FieldValue,
-    Recovery, Stream, connect_with,
-};
-use tokio::net::TcpStream;
+use hopmq::io::{Listener, Peer};
+use hopmq::memory::{Pipe, pipe};
+use hopmq::{Channel, CloseReason, Config, ConnectError, ConnectOptions, Connection, FieldValue, Recovery};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::line::{End, Line};
-use super::{Raw, eventually};
+use super::{Embedded, On, Raw, Task, eventually};
 
 /// The RabbitMQ that `HOPMQ_RABBITMQ` names: the one of Debian 12, 3.10.
 pub fn rabbitmq_uri() -> String {
@@ -35,9 +31,11 @@ fn uri_in(variable: &str) -> String {
 /// The broker that a scenario runs against.
 #[derive(Debug)]
 pub struct Server {
+    /// Where the scenario runs, and the embedded broker with it.
+    on: On,
     place: Place,
     /// Unless it is RabbitMQ.
-    embedded: Option<Broker>,
+    embedded: Option<Box<dyn Embedded>>,
     /// Makes this run's names different from those of any other on the same server.
     run: u64,
     names: AtomicU32,
@@ -58,33 +56,37 @@ enum Place {
 }
 
 impl Server {
-    fn new(place: Place, embedded: Option<Broker>) -> Self {
+    fn new(on: On, place: Place, embedded: Option<Box<dyn Embedded>>) -> Self {
         let run = RandomState::new().build_hasher().finish();
-        Self { place, embedded, run, names: AtomicU32::new(0) }
+        Self { on, place, embedded, run, names: AtomicU32::new(0) }
     }
 
     /// The server at a URI.
-    pub fn at(uri: &str) -> Self {
-        Self::new(Place::Tcp(Box::new(uri.parse().unwrap())), None)
+    pub fn at(on: On, uri: &str) -> Self {
+        Self::new(on, Place::Tcp(Box::new(uri.parse().unwrap())), None)
     }
 
     /// The embedded broker, over TCP.
-    pub async fn embedded() -> Self {
-        let broker = Broker::start().await.unwrap();
-        Self::new(Place::Tcp(Box::new(broker.uri().parse().unwrap())), Some(broker))
+    pub async fn embedded(on: On) -> Self {
+        let (broker, uri) = on.broker().await;
+        Self::new(on, Place::Tcp(Box::new(uri.parse().unwrap())), Some(broker))
     }
 
     /// The embedded broker, without a socket.
-    pub async fn memory() -> Self {
-        let broker = Broker::in_memory(BrokerConfig::default());
+    pub async fn memory(on: On) -> Self {
         let (door, visitors) = unbounded_channel();
-        broker.serve(Door(visitors));
-        Self::new(Place::Memory(door), Some(broker))
+        let broker = on.broker_in_memory(Door(visitors));
+        Self::new(on, Place::Memory(door), Some(broker))
     }
 
     /// The embedded broker, unless it is RabbitMQ.
-    pub const fn broker(&self) -> Option<&Broker> {
-        self.embedded.as_ref()
+    pub fn broker(&self) -> Option<&dyn Embedded> {
+        self.embedded.as_deref()
+    }
+
+    /// Runs a part of the scenario beside the rest.
+    pub fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
+        self.on.spawn(future)
     }
 
     /// The configuration that logs in.
@@ -105,7 +107,7 @@ impl Server {
             (Place::Tcp(options), _) => {
                 let mut options = (**options).clone();
                 options.config = config;
-                connect_with(options.recovery(Recovery::off())).await.map_err(|error| match error {
+                self.on.connect(options.recovery(Recovery::off())).await.map_err(|error| match error {
                     ConnectError::Refused { reason, .. } => reason,
                     error => panic!("{error}"),
                 })
@@ -135,21 +137,17 @@ impl Server {
 
     /// A way in that can be cut.
     pub fn line(&self) -> Line {
-        Line::new(match &self.place {
+        let end = match &self.place {
             Place::Tcp(options) => End::Tcp(options.endpoints().swap_remove(0)),
             Place::Memory(door) => End::Memory(door.clone()),
-        })
+        };
+        Line::new(self.on, end)
     }
 
     /// A connection whose every frame the scenario writes and reads itself, before its first byte.
     pub async fn raw(&self) -> Raw {
         match &self.place {
-            Place::Tcp(options) => {
-                let endpoint = &options.endpoints()[0];
-                let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await.unwrap();
-                stream.set_nodelay(true).unwrap();
-                Raw::new(Stream(stream))
-            }
+            Place::Tcp(options) => Raw::over(self.on.dial(&options.endpoints()[0]).await.unwrap()),
             Place::Memory(door) => {
                 let (ours, theirs) = pipe();
                 door.send(theirs).unwrap();

@@ -1,7 +1,7 @@
 //! ack, nack, reject, recover, and what comes back.
 
+use hopmq::{Channel, Consumer, Delivery, SettleError};
 use hopmq_proto::amqp::{Method, basic};
-use hopmq_tokio::{Channel, Consumer, Delivery, SettleError};
 
 use super::{Server, drain, eventually, publish_each, ready};
 
@@ -141,8 +141,7 @@ pub async fn connection_loss_requeues(server: &Server) {
     watcher.declare_queue(&queue).durable().await.unwrap();
     publish_each(&watcher, &queue, ["1", "2", "3"]).await;
     let mut raw = server.raw_channel().await;
-    let consume =
-        basic::Consume { queue: hopmq_tokio::ShortStr::try_from(&queue).unwrap(), ..Default::default() };
+    let consume = basic::Consume { queue: hopmq::ShortStr::try_from(&queue).unwrap(), ..Default::default() };
     raw.call(1, consume).await;
     for _ in 0..3 {
         raw.method().await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hopmq_tokio::{Channel, Delivery, FieldTable, FieldValue, Properties, StreamOffset};
+use hopmq::{Channel, Delivery, FieldTable, FieldValue, Properties, StreamOffset};
 
 use super::{Server, Version, closes_connection, eventually, publish_each};
 

@@ -1,7 +1,7 @@
 //! Names that are no text.
 
+use hopmq::ShortStr;
 use hopmq_proto::amqp::queue;
-use hopmq_tokio::ShortStr;
 
 use super::Server;
 

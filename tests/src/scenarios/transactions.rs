@@ -1,11 +1,11 @@
 //! Transactions: all of it takes effect at the commit, or none.
 
-use hopmq_tokio::{Channel, Properties};
+use hopmq::{Channel, Properties};
 
 use super::cancel_safety::{Operation, rounds};
 use super::{Server, closes_channel, drain, drop_after, ready};
 
-async fn publish_all(transaction: &hopmq_tokio::Transaction, queue: &str, bodies: &[&'static str]) {
+async fn publish_all(transaction: &hopmq::Transaction, queue: &str, bodies: &[&'static str]) {
     for body in bodies {
         transaction.publish("", queue, &Properties::new(), *body).await.unwrap();
     }

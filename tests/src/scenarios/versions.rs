@@ -1,8 +1,8 @@
 //! Where RabbitMQ 4 answers otherwise than RabbitMQ 3.10. The embedded broker is like 4, but for what would break
 //! programs that ran with 3.10: it speaks nothing but AMQP 0-9-1, and takes messages as large as 3.10 does.
 
+use hopmq::ShortStr;
 use hopmq_proto::amqp::{Method, PROTOCOL_HEADER, exchange};
-use hopmq_tokio::ShortStr;
 
 use super::{Fate, Server, Version, fate};
 

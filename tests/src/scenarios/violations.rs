@@ -1,7 +1,7 @@
 //! What a client must not do, and what the server says to it.
 
+use hopmq::ShortStr;
 use hopmq_proto::amqp::{FrameKind, Method, basic, channel, confirm, connection, queue};
-use hopmq_tokio::ShortStr;
 
 use super::raw::TUNE_OK;
 use super::{Raw, Server};
