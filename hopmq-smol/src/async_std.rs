@@ -1,7 +1,7 @@
 //! The same on async-std's executor. Sockets and alarms are smol's, which async-std has under its own, too.
 //!
 //! async-std is no longer maintained, and its authors point to smol: this is for programs that are still there.
-//! Everything that is not here is in the [crate](crate) itself.
+//! Everything that is not here is in [the crate](crate) itself.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
