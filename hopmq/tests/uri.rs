@@ -217,6 +217,8 @@ fn a_password_is_not_shown() {
         "123456789/hunter2",
         "2?hunter2@=1",
         "2?hunter2&hunter2",
+        "2@hunter2:0/2",
+        "2@hunter2:65536?2",
     ] {
         for uri in [format!("amqp://user:{password}@host/vhost"), format!("amqps://user:{password}@h1,h2/v")]
         {
@@ -226,6 +228,17 @@ fn a_password_is_not_shown() {
             };
             assert!(!shown.contains("hunter2") && !shown.contains("ter2"), "{uri}: {shown}");
         }
+    }
+}
+
+/// Whatever it shows is one line, and does nothing to a terminal.
+#[test]
+fn what_is_wrong_is_shown_without_control_characters() {
+    for uri in
+        ["a\nb://host", "\u{1b}[31m://host", "amqp://a%0ab:0", "amqp://%1b[31m:0", "amqp://%1b%5b31m:0"]
+    {
+        let error = parse(uri).expect_err(uri).to_string();
+        assert!(!error.contains(char::is_control), "{error:?}");
     }
 }
 

@@ -22,7 +22,7 @@ pub enum UriError {
     #[error("invalid URI: it does not begin with amqp:// or amqps://")]
     NoScheme,
     /// Its scheme is neither `amqp` nor `amqps`.
-    #[error("invalid URI: the scheme is \"{0}\", not \"amqp\" or \"amqps\"")]
+    #[error("invalid URI: the scheme is {0:?}, not \"amqp\" or \"amqps\"")]
     Scheme(String),
     /// It has no host, or nothing between two commas.
     #[error("invalid URI: the host is missing")]
@@ -31,9 +31,9 @@ pub enum UriError {
     #[error("invalid URI: the {0} has a character that must be percent-encoded")]
     Syntax(&'static str),
     /// A port is not a number from 1 to 65535.
-    #[error("invalid URI: the port of \"{host}\" is not a number from 1 to 65535")]
+    #[error("invalid URI: the port of {host:?} is not a number from 1 to 65535")]
     Port {
-        /// Whose.
+        /// Whose, or `?` when there is an @ behind it, before which it may be a part of a password.
         host: String,
     },
     /// Its path has more than one segment. A slash in a virtual host's name is written `%2f`.
@@ -89,6 +89,13 @@ impl<'a> Parts<'a> {
     }
 }
 
+impl Parts<'_> {
+    /// Of a password with @ and / in it, a part is what looks like the host.
+    fn has_at_behind_hosts(&self) -> bool {
+        self.path.contains('@') || self.query.is_some_and(|query| query.contains('@'))
+    }
+}
+
 impl FromStr for ConnectOptions {
     type Err = UriError;
 
@@ -103,7 +110,10 @@ impl FromStr for ConnectOptions {
         if let Some(userinfo) = parts.userinfo {
             options.config.credentials = credentials(userinfo)?;
         }
-        options.hosts = hosts(parts.hosts)?;
+        options.hosts = hosts(parts.hosts).map_err(|error| match error {
+            UriError::Port { .. } if parts.has_at_behind_hosts() => UriError::Port { host: "?".to_owned() },
+            error => error,
+        })?;
         if let Some(vhost) = parts.path.strip_prefix('/') {
             options.config.virtual_host = virtual_host(vhost)?;
         }
