@@ -80,5 +80,6 @@ pub mod broker;
 pub mod client;
 mod engine;
 pub mod fsm;
+mod lookup;
 
 pub use engine::{Chunks, Deadlines, Engine, Instant, Outbox, Want};

@@ -10,6 +10,7 @@ pub mod door;
 pub mod fuzz;
 pub mod node;
 pub mod programs;
+pub mod purity;
 pub mod scenarios;
 pub mod sources;
 pub mod world;

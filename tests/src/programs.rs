@@ -5,6 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::sources;
+
 /// How many messages pika sends through a broker.
 const PIKA_MESSAGES: &str = "1000";
 
@@ -67,6 +69,16 @@ pub fn assert_without_runtime(name: &str, uri: &str) {
     let said = text(&output.stdout);
     assert!(output.status.success(), "{name}: {said}{}", text(&output.stderr));
     assert_eq!(said, "confirmed  3 messages\ndelivered  one\ndelivered  two\ndelivered  three\nclosed\n");
+}
+
+/// The example of a client and a broker in one loop did its job, in fifty lines.
+pub fn assert_two_engines() {
+    let output = example("two_engines", None);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{said}{}", text(&output.stderr));
+    assert_eq!(said, "delivered  hello\n");
+    let source = sources::document("hopmq-proto/examples/two_engines.rs").unwrap();
+    assert!(source.lines().count() <= 50);
 }
 
 /// The quickstart did its job.

@@ -28,6 +28,21 @@ pub fn document(path: &str) -> io::Result<String> {
     fs::read_to_string(workspace().join(path))
 }
 
+/// Each file of Rust in a folder of the workspace: its path from the crate's folder, and its text.
+///
+/// # Errors
+///
+/// When one cannot be read.
+pub fn texts(folder: &str) -> io::Result<Vec<(String, String)>> {
+    let folder = workspace().join(folder);
+    let mut texts = Vec::new();
+    for file in rust_files(&folder)? {
+        let path = file.strip_prefix(folder.parent().unwrap_or(&folder)).unwrap_or(&file);
+        texts.push((path.to_string_lossy().into_owned(), fs::read_to_string(&file)?));
+    }
+    Ok(texts)
+}
+
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

@@ -95,7 +95,7 @@ const STATES: &[(&str, u8, &[[u8; 2]], &str)] = &[
     ("a channel is open", 7, &[], "state: Open"),
     ("two channels", 7, &[command(0, 0), answer(2, 0)], "number: 2"),
     ("calls", 7, &[command(2, 5), command(2, 6), command(2, 1), command(2, 4)], "Cancel(\"c\")"),
-    ("consuming", 7, &[command(2, 1), answer(1, 2)], "by_tag: {\"c\": "),
+    ("consuming", 7, &[command(2, 1), answer(1, 2)], "by_tag: Lookup(1)"),
     (
         "a body of a delivery",
         7,

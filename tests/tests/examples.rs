@@ -32,6 +32,11 @@ fn without_a_runtime() {
 }
 
 #[test]
+fn two_engines_without_anything_between_them() {
+    programs::assert_two_engines();
+}
+
+#[test]
 fn a_wrong_uri_is_one_line() {
     for (uri, complaint) in [
         ("http://localhost", "invalid URI: the scheme is \"http\", not \"amqp\" or \"amqps\"\n"),

@@ -1,8 +1,7 @@
 use alloc::string::String;
 
-use hashbrown::HashMap;
-
 use crate::amqp::{FieldTable, ShortStr};
+use crate::lookup::Lookup;
 
 use super::exchange::{Declared, Exchange, Kind};
 use super::id::{ExchangeId, QueueId, Slab};
@@ -23,15 +22,15 @@ const PREDECLARED: [(&str, Kind); 8] = [
 #[derive(Debug)]
 pub(super) struct Vhost {
     pub(super) name: String,
-    pub(super) queues: HashMap<ShortStr, QueueId>,
-    pub(super) exchanges: HashMap<ShortStr, ExchangeId>,
+    pub(super) queues: Lookup<ShortStr, QueueId>,
+    pub(super) exchanges: Lookup<ShortStr, ExchangeId>,
     pub(super) bindings: usize,
 }
 
 impl Vhost {
     /// A virtual host with its predeclared exchanges, which go into `exchanges`.
     pub(super) fn new(name: String, index: usize, exchanges: &mut Slab<ExchangeId, Exchange>) -> Self {
-        let mut vhost = Self { name, queues: HashMap::new(), exchanges: HashMap::new(), bindings: 0 };
+        let mut vhost = Self { name, queues: Lookup::new(), exchanges: Lookup::new(), bindings: 0 };
         for (name, kind) in PREDECLARED {
             let name = ShortStr::from_static(name);
             let declared = Declared {

@@ -1,6 +1,7 @@
 //! The session against the broker engine: what comes back after a loss, and what does not.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::disallowed_types)] // a test may share what it has seen
 
 mod blame;
 mod edges;

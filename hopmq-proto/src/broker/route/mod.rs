@@ -6,9 +6,8 @@ mod topic;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use hashbrown::HashMap;
-
 use crate::amqp::{FieldTable, ShortStr};
+use crate::lookup::Lookup;
 
 use super::exchange::{Binding, Destination, Kind};
 use headers::{Criteria, Index};
@@ -44,7 +43,7 @@ impl Targets {
 /// The bindings of an exchange, arranged for its kind.
 #[derive(Debug)]
 pub(super) enum Routes {
-    Direct(HashMap<ShortStr, Targets>),
+    Direct(Lookup<ShortStr, Targets>),
     Fanout(Targets),
     Topic(Trie),
     Headers(BTreeMap<Binding, Criteria>),
@@ -53,7 +52,7 @@ pub(super) enum Routes {
 impl Routes {
     pub(super) fn new(kind: Kind) -> Self {
         match kind {
-            Kind::Direct => Self::Direct(HashMap::new()),
+            Kind::Direct => Self::Direct(Lookup::new()),
             Kind::Fanout => Self::Fanout(Targets::default()),
             Kind::Topic => Self::Topic(Trie::new()),
             Kind::Headers => Self::Headers(BTreeMap::new()),
@@ -62,7 +61,7 @@ impl Routes {
 
     pub(super) fn add(&mut self, binding: &Binding, arguments: &FieldTable) {
         match self {
-            Self::Direct(keys) => keys.entry(binding.key.clone()).or_default().add(binding.destination),
+            Self::Direct(keys) => keys.or_default(binding.key.clone()).add(binding.destination),
             Self::Fanout(targets) => targets.add(binding.destination),
             Self::Topic(trie) => trie.add(binding.key.as_bytes(), binding.destination),
             Self::Headers(all) => {

@@ -2,7 +2,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use hashbrown::HashMap;
+
+use crate::lookup::Lookup;
 
 use super::super::exchange::Destination;
 use super::Targets;
@@ -25,7 +26,7 @@ pub(in super::super) struct Trie {
 
 #[derive(Debug, Default)]
 struct Node {
-    words: HashMap<Bytes, usize>,
+    words: Lookup<Bytes, usize>,
     /// Behind `*`: exactly one word.
     star: Option<usize>,
     /// Behind `#`: any number of words.

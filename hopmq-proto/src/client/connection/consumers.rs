@@ -1,14 +1,13 @@
 use alloc::collections::BTreeMap;
 
-use hashbrown::HashMap;
-
 use crate::amqp::{ShortStr, basic};
 use crate::client::Token;
+use crate::lookup::Lookup;
 
 /// The consumers of one channel, by their tags.
 #[derive(Debug, Default)]
 pub(super) struct Consumers {
-    by_tag: HashMap<ShortStr, Consumer>,
+    by_tag: Lookup<ShortStr, Consumer>,
     /// The one found last: most often the next delivery is for it too.
     last: Option<(ShortStr, Consumer)>,
     /// How to start them again after a loss, in the order in which they were started.

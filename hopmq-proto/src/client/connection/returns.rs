@@ -1,9 +1,8 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
-use hashbrown::HashMap;
-
 use crate::client::Returned;
+use crate::lookup::Lookup;
 
 /// The mandatory publishes of one channel that are not confirmed yet: what a return can be of.
 #[derive(Debug, Default)]
@@ -11,7 +10,7 @@ pub(super) struct Returns {
     /// By tag, oldest first.
     waiting: VecDeque<Mandatory>,
     /// How many of those that have not come back look the same.
-    alike: HashMap<Fingerprint, usize>,
+    alike: Lookup<Fingerprint, usize>,
     /// The tag that the last return was attributed to.
     last_returned: u64,
 }
@@ -57,7 +56,7 @@ impl Returns {
 
     pub(super) fn push(&mut self, tag: u64, fingerprint: Fingerprint) {
         self.waiting.push_back(Mandatory { tag, fingerprint, returned: None });
-        *self.alike.entry(fingerprint).or_default() += 1;
+        *self.alike.or_default(fingerprint) += 1;
     }
 
     /// Attributes a return to the oldest publish that it can be of; gives it back when there is none.
