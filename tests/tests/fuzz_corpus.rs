@@ -3,33 +3,63 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use hopmq_tests::fuzz;
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 6] = [
+const TARGETS: [(&str, Body); 11] = [
     ("broker_input", fuzz::broker_input),
+    ("broker_ops", fuzz::broker_ops),
     ("client_input", fuzz::client_input),
+    ("client_ops", fuzz::client_ops),
     ("frame", fuzz::frame),
     ("method", fuzz::method),
     ("properties", fuzz::properties),
+    ("session_ops", fuzz::session_ops),
     ("table", fuzz::table),
+    ("uri", fuzz::uri),
+    ("world", fuzz::world),
 ];
 
-#[test]
-fn every_input_of_the_corpus_holds() {
-    for (name, body) in TARGETS {
-        let inputs = entries(&fuzz_crate().join("corpus").join(name));
-        assert!(!inputs.is_empty(), "the corpus of {name} is empty");
-        for input in inputs {
-            let bytes = fs::read(&input).unwrap();
-            let replay = std::panic::catch_unwind(|| body(&bytes));
-            assert!(replay.is_ok(), "{} fails", input.display());
+macro_rules! replays {
+    ($($name:ident)*) => {
+        mod every_input_of_the_corpus_holds {
+            $(#[test] fn $name() { super::replay(stringify!($name)); })*
         }
+
+        #[test]
+        fn every_target_is_replayed() {
+            assert_eq!(TARGETS.map(|(name, _)| name), [$(stringify!($name)),*]);
+        }
+    };
+}
+
+replays! { broker_input broker_ops client_input client_ops frame method properties session_ops table uri world }
+
+fn replay(name: &str) {
+    let inputs = entries(&fuzz_crate().join("corpus").join(name));
+    assert!(!inputs.is_empty(), "the corpus of {name} is empty");
+    for input in inputs {
+        let bytes = fs::read(&input).unwrap();
+        let replay = std::panic::catch_unwind(|| body(name)(&bytes));
+        assert!(replay.is_ok(), "{} fails", input.display());
     }
+}
+
+/// What a fuzzer has found, replayed here: `HOPMQ_FUZZ_INPUT=…/artifacts/<target>/crash-…`.
+#[test]
+fn the_input_that_is_named_holds() {
+    let Some(input) = env::var_os("HOPMQ_FUZZ_INPUT").map(PathBuf::from) else { return };
+    let target = input.parent().and_then(Path::file_name).expect("it lies in a folder named as its target");
+    body(target.to_str().unwrap())(&fs::read(&input).unwrap());
+}
+
+fn body(name: &str) -> Body {
+    let target = TARGETS.iter().find(|(target, _)| *target == name);
+    target.unwrap_or_else(|| panic!("there is no target {name}")).1
 }
 
 #[test]

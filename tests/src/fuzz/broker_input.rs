@@ -51,7 +51,7 @@ impl Run {
         let peer = Peer { loopback: true, name: "fuzz".into() };
         let links = [0, 1].map(|at| Link {
             id: broker.accept(peer.clone(), Instant::ZERO),
-            input: if logged_in >> at & 1 == 1 { login() } else { BytesMut::new() },
+            input: if logged_in >> at & 1 == 1 { login(4096, 1) } else { BytesMut::new() },
             closed: false,
         });
         let mut run = Self { broker, links, now: Instant::ZERO };
@@ -136,8 +136,8 @@ impl Run {
     }
 }
 
-/// What a client sends until its virtual host is open.
-fn login() -> BytesMut {
+/// What a client sends until its virtual host is open. It asks for a heartbeat every so many seconds.
+pub(super) fn login(frame_max: u32, heartbeat: u16) -> BytesMut {
     let mut out = BytesMut::from(&PROTOCOL_HEADER[..]);
     let start_ok = connection::StartOk {
         client_properties: FieldTable::new(),
@@ -146,11 +146,8 @@ fn login() -> BytesMut {
         locale: ShortStr::from_static("en_US"),
     };
     let open = connection::Open { virtual_host: ShortStr::from_static("/") };
-    let methods: [Method; 3] = [
-        start_ok.into(),
-        connection::TuneOk { channel_max: 15, frame_max: 4096, heartbeat: 1 }.into(),
-        open.into(),
-    ];
+    let methods: [Method; 3] =
+        [start_ok.into(), connection::TuneOk { channel_max: 15, frame_max, heartbeat }.into(), open.into()];
     for method in &methods {
         let written = write_method(&mut out, 0, 4096, method);
         assert_eq!(written, Ok(()));

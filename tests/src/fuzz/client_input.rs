@@ -11,6 +11,8 @@ use hopmq_proto::client::{
 };
 use hopmq_proto::{Engine, Instant, Want};
 
+use super::script::Script;
+
 /// The largest body that the client accepts.
 const MAX_BODY: usize = 20_000;
 /// The longest method that the script below sends, or a frame of a publish around its body.
@@ -31,7 +33,7 @@ pub fn client_input(data: &[u8]) {
 pub fn client_input_watched(data: &[u8], takes_events: bool, watch: impl FnMut(Watched)) {
     let Some((&how, script)) = data.split_first() else { return };
     let mut run = Run::new(how, data.len(), takes_events, watch);
-    let mut script = Script(script);
+    let mut script = Script::new(script);
     while let Some(step) = script.octet() {
         run.step(step, &mut script);
         run.check();
@@ -43,7 +45,7 @@ pub fn client_input_watched(data: &[u8], takes_events: bool, watch: impl FnMut(W
 pub fn client_input_state(data: &[u8]) -> String {
     let Some((&how, script)) = data.split_first() else { return String::new() };
     let mut run = Run::new(how, data.len(), true, |_| ());
-    let mut script = Script(script);
+    let mut script = Script::new(script);
     while let Some(step) = script.octet() {
         run.step(step, &mut script);
         run.check();
@@ -72,28 +74,6 @@ pub fn client_input_config() -> Config {
         max_calls: 4,
         max_unconfirmed: 4,
         ..Config::default()
-    }
-}
-
-/// What is left of the data.
-struct Script<'a>(&'a [u8]);
-
-impl<'a> Script<'a> {
-    fn octet(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn next(&mut self) -> u8 {
-        self.octet().unwrap_or(0)
-    }
-
-    /// Up to `n` octets.
-    fn take(&mut self, n: usize) -> &'a [u8] {
-        let (taken, rest) = self.0.split_at(n.min(self.0.len()));
-        self.0 = rest;
-        taken
     }
 }
 

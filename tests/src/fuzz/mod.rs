@@ -8,8 +8,12 @@ mod broker_input;
 mod client_input;
 mod frame;
 mod method;
+mod ops;
 mod properties;
+mod script;
 mod table;
+mod uri;
+mod world;
 
 pub use broker_input::broker_input;
 pub use client_input::{
@@ -17,5 +21,8 @@ pub use client_input::{
 };
 pub use frame::frame;
 pub use method::method;
+pub use ops::{broker_ops, client_ops, session_ops};
 pub use properties::properties;
 pub use table::table;
+pub use uri::uri;
+pub use world::world;

@@ -3,6 +3,7 @@
 //! | | |
 //! |---|---|
 //! | [`run`], [`check`], [`replay`] | a world from its seed; twice, with equal traces; with its trace printed |
+//! | [`run_script`] | a world whose choices a fuzzer makes |
 //! | `world`, `line` | the clock, what happens next, and one connection: a client, the broker's end, two pipes |
 //! | `pipe`, `rng`, `trace`, `tally` | a bad network, the seed's choices, the hash of everything that happened, and how often what did |
 //! | `config`, `finish` | what a seed sets up, and the liveness that is demanded in the end |
@@ -32,13 +33,13 @@ pub(crate) mod rng;
 mod run;
 mod sessions;
 mod tally;
-mod tap;
+pub(crate) mod tap;
 mod trace;
 mod workload;
 #[allow(clippy::module_inception)]
 mod world;
 
-pub use run::{Summary, check, replay, run};
-pub use sessions::{SessionTally, check_session, replay_session, run_session};
+pub use run::{Summary, check, replay, run, run_script};
+pub use sessions::{SessionTally, check_session, replay_session, run_session, run_session_script};
 pub use tally::Tally;
 pub use trace::Lines;

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use super::rng::Rng;
 use super::tally::Tally;
 use super::trace::Lines;
 use super::world::World;
@@ -23,7 +24,7 @@ pub struct Summary {
 /// When a property does not hold.
 #[must_use]
 pub fn run(seed: u64, lines: Option<Lines>) -> Summary {
-    World::new(seed, lines).run()
+    World::new(Rng::new(seed), seed, lines).run()
 }
 
 /// Runs the world of a seed twice, and holds the two against each other.
@@ -44,23 +45,33 @@ pub fn replay(seed: u64) {
     replay_with(seed, run);
 }
 
+/// Runs the world whose choices a script makes, as long as it goes.
+///
+/// # Panics
+///
+/// When a property does not hold, with the last lines of the trace.
+pub fn run_script(script: &[u8]) {
+    explain("", |lines| World::new(Rng::of_script(script), 0, lines).run());
+}
+
 /// How a world is run from its seed.
 type Run<T> = fn(u64, Option<Lines>) -> T;
 
-/// Runs a world twice; when it fails, once more to say what led up to it.
+/// Runs a world twice, and holds the two against each other.
 pub(super) fn check_with<T: PartialEq + Debug>(seed: u64, run: Run<T>) -> T {
-    let first = explain(seed, run);
-    let second = explain(seed, run);
+    let replay = format!("replay with HOPMQ_SEED={seed}");
+    let [first, second] = [(); 2].map(|()| explain(&replay, |lines| run(seed, lines)));
     assert_eq!(first, second, "HOPMQ_SEED={seed} does not do the same twice");
     first
 }
 
-fn explain<T>(seed: u64, run: Run<T>) -> T {
-    catch_unwind(AssertUnwindSafe(|| run(seed, None))).unwrap_or_else(|failure| {
+/// Runs a world; when it fails, once more to say what led up to it.
+pub(super) fn explain<T>(replay: &str, run: impl Fn(Option<Lines>) -> T) -> T {
+    catch_unwind(AssertUnwindSafe(|| run(None))).unwrap_or_else(|failure| {
         let lines = Lines::keeping(80);
-        let again = catch_unwind(AssertUnwindSafe(|| run(seed, Some(lines.clone()))));
+        let again = catch_unwind(AssertUnwindSafe(|| run(Some(lines.clone()))));
         let same = if again.is_err() { "" } else { ", and did not fail again" };
-        report(&format!("{}replay with HOPMQ_SEED={seed}{same}", lines.text()));
+        report(&format!("{}{replay}{same}", lines.text()));
         resume_unwind(failure)
     })
 }

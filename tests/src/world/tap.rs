@@ -8,7 +8,7 @@ use hopmq_proto::amqp::{
 
 /// What a stream says next.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(crate) enum Said {
     ProtocolHeader,
     Heartbeat,
     Method(u16, Method),
@@ -19,26 +19,26 @@ pub(super) enum Said {
 }
 
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) channel: u16,
-    pub(super) method: Method,
-    pub(super) properties: Properties,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Message {
+    pub(crate) channel: u16,
+    pub(crate) method: Method,
+    pub(crate) properties: Properties,
+    pub(crate) body: Vec<u8>,
     missing: u64,
 }
 
 /// A frame by its looks.
 #[derive(Debug)]
-pub(super) struct Peeked {
-    pub(super) len: usize,
-    pub(super) channel: u16,
+pub(crate) struct Peeked {
+    pub(crate) len: usize,
+    pub(crate) channel: u16,
     /// The method, if it is a method frame.
-    pub(super) method: Option<Method>,
+    pub(crate) method: Option<Method>,
 }
 
 /// One direction of one connection.
 #[derive(Debug, Default)]
-pub(super) struct Tap {
+pub(crate) struct Tap {
     started: bool,
     methods: BTreeMap<u16, Method>,
     parts: BTreeMap<u16, Message>,
@@ -46,12 +46,12 @@ pub(super) struct Tap {
 
 impl Tap {
     /// A stream without a protocol header in front.
-    pub(super) fn of_frames() -> Self {
+    pub(crate) fn of_frames() -> Self {
         Self { started: true, ..Self::default() }
     }
 
     /// The frame at the front of `stream`, if it is whole.
-    pub(super) fn peek(&self, stream: &[u8]) -> Option<Peeked> {
+    pub(crate) fn peek(&self, stream: &[u8]) -> Option<Peeked> {
         if !self.started {
             let (len, channel, method) = (PROTOCOL_HEADER.len(), 0, None);
             return (stream.len() >= len).then_some(Peeked { len, channel, method });
@@ -63,7 +63,7 @@ impl Tap {
     }
 
     /// The publish whose content is under way on a channel.
-    pub(super) fn publish_under_way(&self, channel: u16) -> Option<&basic::Publish> {
+    pub(crate) fn publish_under_way(&self, channel: u16) -> Option<&basic::Publish> {
         let method = self.methods.get(&channel).or(self.parts.get(&channel).map(|part| &part.method));
         match method {
             Some(Method::BasicPublish(publish)) => Some(publish),
@@ -72,7 +72,7 @@ impl Tap {
     }
 
     /// Takes the whole frame that `stream` is.
-    pub(super) fn take(&mut self, stream: &[u8]) -> Said {
+    pub(crate) fn take(&mut self, stream: &[u8]) -> Said {
         if !self.started {
             assert_eq!(stream, PROTOCOL_HEADER);
             self.started = true;
@@ -128,7 +128,7 @@ impl Tap {
     }
 
     /// Whether no message is under way.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.methods.is_empty() && self.parts.is_empty()
     }
 }

@@ -58,8 +58,8 @@ enum Next {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, lines: Option<Lines>) -> Self {
-        let mut rng = Rng::new(seed);
+    /// A world of these choices; `seed` is for the broker.
+    pub(super) fn new(mut rng: Rng, seed: u64, lines: Option<Lines>) -> Self {
         let config = config::broker(&mut rng, seed);
         let (max_broker_outbox, ceiling) = (config.max_outbox_bytes, config.max_unacked_per_channel);
         Self {
@@ -83,7 +83,7 @@ impl World {
         for _ in 0..self.rng.between(1, 3) {
             self.connect();
         }
-        while self.acts_left > 0 && self.step() {}
+        while self.acts_left > 0 && !self.rng.is_over() && self.step() {}
         self.heal();
         self.until("every call is answered", |world| {
             world.lines.iter().all(|line| line.client.ended.is_some() || line.client.owes_nothing())

@@ -18,5 +18,5 @@ mod wire;
 #[allow(clippy::module_inception)]
 mod world;
 
-pub use run::{check_session, replay_session, run_session};
+pub use run::{check_session, replay_session, run_session, run_session_script};
 pub use tally::SessionTally;

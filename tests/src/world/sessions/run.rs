@@ -1,4 +1,5 @@
-use super::super::run::{check_with, replay_with};
+use super::super::rng::Rng;
+use super::super::run::{check_with, explain, replay_with};
 use super::super::trace::Lines;
 use super::tally::SessionTally;
 use super::world::World;
@@ -10,7 +11,7 @@ use super::world::World;
 /// When a promise is broken.
 #[must_use]
 pub fn run_session(seed: u64, lines: Option<Lines>) -> (u64, SessionTally) {
-    World::new(seed, lines).run()
+    World::new(Rng::new(seed), seed, lines).run()
 }
 
 /// Runs the world of sessions of a seed twice, and holds the two against each other.
@@ -29,4 +30,13 @@ pub fn check_session(seed: u64) -> SessionTally {
 /// When a promise is broken, once the trace is printed.
 pub fn replay_session(seed: u64) {
     replay_with(seed, run_session);
+}
+
+/// Runs the world of sessions whose choices a script makes, as long as it goes.
+///
+/// # Panics
+///
+/// When a promise is broken, with the last lines of the trace.
+pub fn run_session_script(script: &[u8]) {
+    explain("", |lines| World::new(Rng::of_script(script), 0, lines).run());
 }

@@ -48,8 +48,8 @@ enum Next {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, lines: Option<Lines>) -> Self {
-        let mut rng = Rng::new(seed);
+    /// A world of these choices; `seed` is for the broker.
+    pub(super) fn new(mut rng: Rng, seed: u64, lines: Option<Lines>) -> Self {
         let config =
             broker::Config { channel_max: rng.pick(&[1, 4, 2047]), ..config::broker(&mut rng, seed) };
         let now = Instant::from_nanos(rng.below(1 << 40));
@@ -105,7 +105,11 @@ impl World {
 
     /// Trouble first, then a good network on which every promise must be kept.
     pub(super) fn run(mut self) -> (u64, SessionTally) {
-        while self.acts_left > 0 && self.users.iter().any(|user| user.ended.is_none()) && self.step() {}
+        while self.acts_left > 0
+            && !self.rng.is_over()
+            && self.users.iter().any(|user| user.ended.is_none())
+            && self.step()
+        {}
         self.finish();
         let mut tally = self.tally;
         self.users.iter().for_each(|user| tally += user.tally);
