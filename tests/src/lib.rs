@@ -8,6 +8,7 @@ pub mod chaos;
 pub mod closed_port;
 pub mod door;
 pub mod fuzz;
+pub mod leaks;
 pub mod node;
 pub mod programs;
 pub mod purity;

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::future::{Future, IntoFuture, poll_fn};
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
@@ -16,7 +16,6 @@ use hopmq_proto::amqp::{
 use hopmq_proto::client::Config;
 use hopmq_tests::fuzz::{Watched, client_input_config, client_input_state, client_input_watched};
 use hopmq_tests::scenarios::{self, On, Server, cancel_safety};
-use hopmq_tokio::{Broker, BrokerConfig, Confirms};
 use peak_alloc::PeakAlloc;
 use proptest::prelude::*;
 
@@ -368,61 +367,6 @@ fn many_rounds_of_dropped_futures_leave_as_much_as_few() {
     });
     let (few, many) = (held.iter().take(4).max().unwrap(), held.last().unwrap());
     assert!(*many <= few + 4096, "more and more is held: {held:?}");
-}
-
-/// A connection on which all sorts of things are under way when it goes, in one of the ways that there are.
-async fn come_and_go(broker: &Broker, way: usize) {
-    let connection = broker.connect().await.unwrap();
-    let (channel, other) =
-        (connection.open_channel().await.unwrap(), connection.open_channel().await.unwrap());
-    let queue = channel.declare_queue("").exclusive().await.unwrap();
-    let publisher = channel.publisher().mandatory().await.unwrap();
-    let mut confirms = Confirms::new();
-    for _ in 0..5 {
-        confirms.push(publisher.publish(queue.name(), "message").send().await.unwrap());
-    }
-    confirms.wait().await.unwrap();
-    let mut consumer = other.consume(queue.name()).prefetch(2).await.unwrap();
-    consumer.next().await.unwrap().ack().unwrap();
-    let unsettled = consumer.next().await;
-    let client = other.rpc_client().await.unwrap();
-    let mut call = client.call(queue.name(), "never answered").into_future();
-    let polled = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;
-    let calls = (channel.get(queue.name()), connection.open_channel(), other.publisher().into_future());
-    let unconfirmed = publisher.publish(queue.name(), "unconfirmed").send().await.unwrap();
-    let mut events = connection.events();
-    match way % 4 {
-        0 => connection.close().await.unwrap(),
-        1 => connection.abort(),
-        2 => drop(connection.close()),
-        _ => {} // the last handle goes
-    }
-    assert!(!polled);
-    drop(call);
-    drop((calls, unsettled, unconfirmed, consumer, client, publisher, channel, other, connection));
-    while events.next().await.is_some() {}
-}
-
-/// Tasks, connections, queues and memory come back.
-#[test]
-fn a_thousand_connections_leave_nothing_behind() {
-    const CYCLES: usize = 1000;
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    scenarios::current_thread().block_on(async {
-        let broker = Broker::in_memory(BrokerConfig::default());
-        let tasks = tokio::runtime::Handle::current().metrics();
-        let none = tasks.num_alive_tasks();
-        let mut held = Vec::with_capacity(CYCLES);
-        for cycle in 0..CYCLES {
-            come_and_go(&broker, cycle).await;
-            while broker.connections() > 0 || tasks.num_alive_tasks() > none {
-                tokio::task::yield_now().await; // a test that waits for ever has failed
-            }
-            held.push(MEMORY.current_usage());
-        }
-        let (few, many) = (held[..100].iter().max().unwrap(), held.last().unwrap());
-        assert!(*many <= few + 1024, "{few} after a hundred, {many} after a thousand");
-    });
 }
 
 /// However often the wait for a shutdown is polled, the broker remembers who waits once.
