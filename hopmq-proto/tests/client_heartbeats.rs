@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hopmq_proto::amqp::{HEARTBEAT_FRAME, Properties, Publish, basic, connection};
-use hopmq_proto::client::{CloseReason, Config, Event, Heartbeat, Lost};
+use hopmq_proto::client::{CallError, CloseReason, Config, Event, Heartbeat, Lost};
 use hopmq_proto::{Engine, Want};
 use support::{Client, Sent, TUNE, deliver, seconds};
 
@@ -178,6 +178,26 @@ fn silence_does_not_count_while_events_are_not_polled() {
     client.pass(Duration::from_secs(19));
     assert!(client.events().is_empty(), "there was no time to read");
     client.pass(Duration::from_secs(2));
+    let events = client.events();
+    let [Event::ChannelClosed { .. }, Event::Closed { reason }] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(**reason, CloseReason::Lost(Lost::Heartbeat { seconds: 20 }));
+}
+
+#[test]
+fn what_times_out_is_no_excuse_for_silence() {
+    let config = Config { max_event_bytes: 1, call_timeout: Duration::from_secs(3), ..Config::default() };
+    let mut client = Client::open_with(config, connection::Tune { heartbeat: 10, ..TUNE });
+    let id = client.channel();
+    // The first look at the silence excuses what was read, the second finds nothing to excuse.
+    for _ in 0..9 {
+        let call = client.call(id, support::get("q"));
+        client.pass(Duration::from_secs(3));
+        assert_eq!(client.reply(call).expect_err("nobody answers"), CallError::TimedOut);
+        client.pass(Duration::from_secs(1));
+    }
+    client.pass(Duration::from_millis(3_999));
+    assert!(client.events().is_empty());
+    client.pass(Duration::from_millis(1));
     let events = client.events();
     let [Event::ChannelClosed { .. }, Event::Closed { reason }] = &events[..] else { panic!("{events:?}") };
     assert_eq!(**reason, CloseReason::Lost(Lost::Heartbeat { seconds: 20 }));

@@ -57,7 +57,7 @@ pub(super) struct Core {
     last_received: Instant,
     /// Bytes that the last call left in the input.
     pub(super) leftover: usize,
-    /// Too much waited to be polled at some time since silence was last looked at.
+    /// What was read was too much to be polled at once, at some time since silence was last looked at.
     overfull: bool,
     /// What outlives this life is kept for the next one.
     pub(super) keeps: bool,
@@ -139,13 +139,19 @@ impl Core {
     pub(super) fn emit(&mut self, event: Event) {
         self.event_bytes += event.size();
         self.events.push_back(event);
-        self.overfull |= self.is_full();
     }
 
     pub(super) fn pop_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
         self.event_bytes -= event.size();
         Some(event)
+    }
+
+    /// Everything in the input has been looked at. What does not come from there, such as a call that has timed out, is no
+    /// excuse for a silent server, however much of it there is.
+    pub(super) fn on_read(&mut self, leftover: usize) {
+        self.leftover = leftover;
+        self.overfull |= self.is_full();
     }
 
     /// Whether the owner should read: it has room for what that brings.

@@ -478,7 +478,7 @@ impl Engine for Connection {
                 self.part(reason, now);
             }
         }
-        self.core.leftover = input.len();
+        self.core.on_read(input.len());
     }
 
     fn handle_eof(&mut self, now: Instant) {
