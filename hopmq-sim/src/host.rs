@@ -73,6 +73,12 @@ impl Host {
         self.world.lock().network.is_up(self.id)
     }
 
+    /// How many tasks run here: what was [spawned](Self::spawn) or [started](Self::start) and has not ended, connections among it.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.world.lock().tasks.list().filter(|(host, _)| *host == self.id).count()
+    }
+
     /// The time since the world began. All hosts have the same.
     #[must_use]
     pub fn now(&self) -> Instant {
