@@ -331,6 +331,18 @@ fn the_checker_finds_what_is_lost() {
 }
 
 #[test]
+fn what_is_not_mandatory_may_be_lost_where_there_is_no_queue() {
+    let mut history = good();
+    history.delivered.remove(4);
+    history.absences = vec![Erasure { queue: Some(0), until: at(4) }];
+    assert_eq!(check(&history), [Finding::Lost(id(4))], "it is mandatory, and would have come back");
+    history.untold.insert(0);
+    assert_eq!(check(&history), []);
+    history.absences = vec![Erasure { queue: Some(0), until: at(3) }, Erasure { queue: Some(1), until: at(9) }];
+    assert_eq!(check(&history), [Finding::Lost(id(4))], "its queue was there");
+}
+
+#[test]
 fn what_a_queue_still_has_that_is_not_served_is_not_called_lost() {
     let mut history = good();
     history.delivered.truncate(7);
@@ -370,6 +382,32 @@ fn the_checker_finds_what_is_out_of_order() {
     assert_eq!(check(&history), [Finding::OutOfOrder { late: id(3), behind: 4 }]);
     // Two consumers of a queue have each their own order.
     history.delivered[4].consumer = 1;
+    assert_eq!(check(&history), []);
+}
+
+#[test]
+fn what_was_on_its_way_at_a_loss_may_come_late() {
+    let mut history = good();
+    history.delivered.swap(3, 4);
+    history.lost_at = vec![vec![at(7)]];
+    assert_eq!(check(&history), [Finding::OutOfOrder { late: id(3), behind: 4 }], "it was confirmed before");
+    history.lost_at = vec![vec![at(3)]];
+    assert_eq!(check(&history), []);
+    history.delivered.push(delivered(3));
+    assert_eq!(check(&history), [Finding::Unmarked(id(3))], "once, nevertheless");
+}
+
+#[test]
+fn the_checker_finds_what_is_put_back_in_the_wrong_place() {
+    let mut history = good();
+    let again = |number| Delivered { redelivered: true, ..delivered(number) };
+    history.delivered.insert(4, again(3));
+    history.alone.insert(0);
+    assert_eq!(check(&history), []);
+    history.delivered.insert(6, again(3));
+    assert_eq!(check(&history), [Finding::Misplaced { late: id(3), behind: 4 }]);
+    // Others may have taken what was before it, and so may this one in an earlier life.
+    history.alone.clear();
     assert_eq!(check(&history), []);
 }
 

@@ -2,9 +2,10 @@
 //!
 //! | | durable, quorum | exclusive, server-named |
 //! |---|---|---|
-//! | a confirmed message is consumed | yes, unless its queue or virtual host was deleted since | only what was published once all faults were over and the queue was served again: the queue dies with its connection |
+//! | a confirmed message is consumed | yes, unless its queue or virtual host was deleted since, or was not there yet and the message not mandatory | only what was published once all faults were over and the queue was served again: the queue dies with its connection |
 //! | nothing comes from nowhere, nothing comes altered | yes | yes |
 //! | per publisher and consumer, what is not marked as redelivered or possibly duplicated comes in order and once | yes | yes |
+//! | what a consumer that is alone puts back comes again before what was behind it | yes | yes |
 //! | every future resolves | yes | yes |
 //! | publishing and consuming go on once faults are over | yes | yes |
 //! | the broker's consumers are those that the client believes in | yes | yes |
@@ -16,7 +17,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::history::{History, Injected, MessageId, Outcome, Published};
+use super::history::{Erasure, History, Injected, MessageId, Outcome, Published};
 
 /// Something that must not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,13 @@ pub enum Finding {
     },
     /// It came twice, and neither is marked.
     Unmarked(MessageId),
+    /// It was put back into its queue, and not where it had been: a later one came before it.
+    Misplaced {
+        /// It.
+        late: MessageId,
+        /// The number that came before.
+        behind: u32,
+    },
     /// A future did not resolve.
     Stuck(String),
     /// It did not come back once faults were over.
@@ -63,6 +71,7 @@ impl Finding {
             Self::FromNowhere(_) => "from nowhere",
             Self::OutOfOrder { .. } => "out of order",
             Self::Unmarked(_) => "unmarked",
+            Self::Misplaced { .. } => "misplaced",
             Self::Stuck(_) => "stuck",
             Self::NotRecovered(_) => "not recovered",
             Self::Phantom(_) => "phantom",
@@ -81,7 +90,8 @@ impl fmt::Display for Finding {
             Self::Lost(MessageId { publisher, number }) | Self::Unmarked(MessageId { publisher, number }) => {
                 write!(f, ": message {number} of publisher {publisher}")
             }
-            Self::OutOfOrder { late: MessageId { publisher, number }, behind } => {
+            Self::OutOfOrder { late: MessageId { publisher, number }, behind }
+            | Self::Misplaced { late: MessageId { publisher, number }, behind } => {
                 write!(f, ": message {number} of publisher {publisher} behind {behind}")
             }
             Self::FromNowhere(what)
@@ -104,6 +114,7 @@ pub fn check(history: &History) -> Vec<Finding> {
     nothing_lost(history, &mut findings);
     nothing_from_nowhere(history, &mut findings);
     in_order(history, &mut findings);
+    in_place(history, &mut findings);
     if history.leaderless.is_empty() {
         findings.extend(history.pending.iter().cloned().map(Finding::Stuck));
         findings.extend(history.not_recovered.iter().cloned().map(Finding::NotRecovered));
@@ -150,7 +161,9 @@ fn may_be_gone(history: &History, publisher: u16, message: &Published) -> bool {
     if history.queues.get(queue).is_some_and(|kind| kind.dies_with_connection()) {
         return history.settled_from.is_none_or(erased);
     }
-    let concerned = history.erasures.iter().filter(|it| it.queue.is_none_or(|which| which == queue));
+    let absences: &[Erasure] = if history.untold.contains(&publisher) { &history.absences } else { &[] };
+    let all = history.erasures.iter().chain(absences);
+    let concerned = all.filter(|it| it.queue.is_none_or(|which| which == queue));
     concerned.map(|erasure| erasure.until).any(erased)
 }
 
@@ -179,11 +192,43 @@ fn in_order(history: &History, findings: &mut Vec<Finding>) {
             findings.push(Finding::Unmarked(id));
             continue;
         }
+        if may_be_late(history, id) {
+            continue;
+        }
         let latest = latest.entry((delivered.consumer, id.publisher)).or_insert(id.number);
         if id.number < *latest {
             findings.push(Finding::OutOfOrder { late: id, behind: *latest });
         }
         *latest = id.number.max(*latest);
+    }
+}
+
+/// Whether it was on its way when its publisher's connection was lost, or nobody knows when it was sent: the broker may
+/// read it late.
+fn may_be_late(history: &History, id: MessageId) -> bool {
+    let Some(lost_at) = history.lost_at.get(usize::from(id.publisher)) else { return false };
+    let messages = history.published.get(usize::from(id.publisher));
+    let message = messages.and_then(|it| it.get(usize::try_from(id.number).ok()?));
+    message.is_none_or(|message| match &message.outcome {
+        None | Some((Outcome::Unknown(_), _)) => true,
+        Some((_, until)) => lost_at.iter().any(|lost| message.at <= *lost && lost <= until),
+    })
+}
+
+/// What a consumer puts back that is alone comes again before anything that was behind it.
+fn in_place(history: &History, findings: &mut Vec<Finding>) {
+    let mut seen: BTreeMap<(usize, u16), (u32, HashSet<u32>)> = BTreeMap::new();
+    for delivered in history.delivered.iter().filter(|it| history.alone.contains(&it.consumer)) {
+        let Some(id) = delivered.id.filter(|id| !may_be_late(history, *id)) else { continue };
+        if delivered.possible_duplicate {
+            continue;
+        }
+        let (last, seen) = seen.entry((delivered.consumer, id.publisher)).or_default();
+        if delivered.redelivered && seen.contains(&id.number) && id.number < *last {
+            findings.push(Finding::Misplaced { late: id, behind: *last });
+        }
+        seen.insert(id.number);
+        *last = id.number;
     }
 }
 

@@ -1,5 +1,6 @@
 //! What has happened in a run, as the checker is told.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long a queue and what is in it live.
@@ -112,10 +113,20 @@ pub struct History {
     pub published: Vec<Vec<Published>>,
     /// What came, in the order in which it came.
     pub delivered: Vec<Delivered>,
+    /// When the connection of each publisher was lost, where that is known: what was on its way then may come late, behind
+    /// what was published since.
+    pub lost_at: Vec<Vec<Duration>>,
+    /// Consumers that take one message at a time, and that nobody else takes messages from.
+    pub alone: BTreeSet<usize>,
     /// What went wrong on purpose.
     pub injected: Vec<Injected>,
     /// What was deleted on purpose.
     pub erasures: Vec<Erasure>,
+    /// Publishers that are not told when there is no queue for a message: what they publish is not mandatory.
+    pub untold: BTreeSet<u16>,
+    /// Queues that were deleted, and until when they were not there: what was published to them then by those who are not
+    /// told may be gone.
+    pub absences: Vec<Erasure>,
     /// From when on every queue was served again, with no fault after that.
     pub settled_from: Option<Duration>,
     /// What was to come back within the deadline once faults had stopped, and did not.
