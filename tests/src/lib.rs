@@ -1,4 +1,4 @@
-//! What the tests share: scenarios for both brokers, the seeded world, the bodies of the fuzz targets, chaos.
+//! What the tests share: scenarios for both brokers, the seeded world, the swarm, the bodies of the fuzz targets, chaos.
 
 pub mod blocking;
 pub mod capture;
@@ -14,6 +14,7 @@ pub mod programs;
 pub mod purity;
 pub mod scenarios;
 pub mod sources;
+pub mod swarm;
 pub mod world;
 
 // Its examples need OpenTelemetry, which nothing but tests depends on.
