@@ -12,6 +12,8 @@ use super::looks::{Cuts, Looks, Trace};
 use super::{peer, words};
 
 const LINKS: usize = 3;
+/// What clients and broker have agreed on, in octets.
+const FRAME_MAX: u32 = 8192;
 /// Small, so that an outbox that is full is not rare.
 const MAX_OUTBOX: usize = 8000;
 /// What one call may add to an outbox that was within its bounds: the answers to a chunk, and one message.
@@ -40,6 +42,20 @@ pub fn broker_ops(data: &[u8]) {
         Run::new(script.next(), curious).run(&mut script)
     });
     once.assert_same(&again);
+}
+
+/// A link that is not at rest.
+#[derive(Debug)]
+struct Waits {
+    /// Its number.
+    #[expect(dead_code, reason = "for who reads of it")]
+    at: usize,
+    /// It has a close to answer.
+    answers: bool,
+    /// Octets that the broker has not read.
+    unread: usize,
+    /// Octets that nobody has read whom it has written to.
+    unheard: usize,
 }
 
 struct Run {
@@ -104,7 +120,7 @@ impl Run {
     }
 
     fn run(mut self, script: &mut Script<'_>) -> Trace {
-        (0..LINKS).for_each(|at| self.feed(at, &login(8192, self.heartbeat())));
+        (0..LINKS).for_each(|at| self.feed(at, &login(FRAME_MAX, self.heartbeat())));
         while let Some(step) = script.octet() {
             self.step(usize::from(step & 3) % LINKS, step >> 2 & 15, step >> 6, script);
             self.end_step();
@@ -151,13 +167,10 @@ impl Run {
     }
 
     fn open_channel(&mut self, at: usize, number: u16) {
-        let link = &self.links[at];
-        if link.ear.channels.contains_key(&number) || link.ear.closing.contains(&number) || !self.may_ask(at)
-        {
-            return self.ask(at, number, basic::Qos::default().into());
-        }
-        self.links[at].ear.channels.insert(number, ear::Channel::default());
-        self.ask(at, number, channel::Open {}.into());
+        let ear = &self.links[at].ear;
+        let is_free = !ear.channels.contains_key(&number) && !ear.closing.contains(&number);
+        let method = if is_free { channel::Open {}.into() } else { basic::Qos::default().into() };
+        self.ask(at, number, method);
     }
 
     /// Sends a method on a channel, whether it is open or not.
@@ -168,7 +181,14 @@ impl Run {
             return;
         }
         peer::method(&mut bytes, number, method.clone());
+        if bytes.len() > FRAME_MAX as usize {
+            return self.send_raw(at, &bytes); // behind such a frame the broker is deaf
+        }
         let no_wait = says_no_wait(&method);
+        let ear = &mut self.links[at].ear;
+        if matches!(method, Method::ChannelOpen(_)) && !ear.closing.contains(&number) {
+            ear.channels.entry(number).or_default(); // one that is open is closed for it
+        }
         let known = self.links[at].ear.channels.get_mut(&number);
         let Some(channel) = known else {
             // The broker drops it on a channel that it has closed; otherwise that is a fault.
@@ -291,16 +311,20 @@ impl Run {
             0 => out.extend_from_slice(bytes),
             kind => peer::frame(&mut out, kind, number - 1, bytes),
         }
+        self.send_raw(at, &out);
+    }
+
+    fn send_raw(&mut self, at: usize, bytes: &[u8]) {
         self.links[at].tainted = true;
         self.tainted = true;
-        self.feed(at, &out);
+        self.feed(at, bytes);
     }
 
     /// A connection ends, in one way or another, or another one takes the place of one that has.
     fn end(&mut self, at: usize, how: u8) {
         if self.links[at].gone {
             self.links[at] = Link::new(&mut self.broker, self.now);
-            return self.feed(at, &login(8192, self.heartbeat()));
+            return self.feed(at, &login(FRAME_MAX, self.heartbeat()));
         }
         match how % 8 {
             0 => self.with(at, |connection, _, now| connection.handle_eof(now)),
@@ -450,25 +474,29 @@ impl Run {
 
     // The end.
 
-    /// Whether somebody has something to read, to be heard, or to answer.
-    fn something_waits(&mut self) -> bool {
-        self.links.iter().any(|link| {
+    /// Who has something to read, to be heard, or to answer.
+    fn who_waits(&mut self) -> Vec<Waits> {
+        let all = self.links.iter().enumerate().filter_map(|(at, link)| {
             let ear = &link.ear;
             let answers = !link.closed && (!ear.closing.is_empty() || ear.over == Some(Over::ByBroker));
-            let connection = self.broker.connection(link.id);
-            connection.is_some_and(|mut it| {
-                let reads = it.want() == Want::ReadWrite && link.input.len() >= FRAME;
-                (answers && !link.tainted) || reads || !it.outbox().is_empty()
-            })
-        })
+            let mut connection = self.broker.connection(link.id)?;
+            let unread = if connection.want() == Want::ReadWrite { link.input.len() } else { 0 };
+            let (answers, unheard) = (answers && !link.tainted, connection.outbox().len());
+            Some(Waits { at, answers, unread, unheard })
+        });
+        all.filter(|it| it.answers || it.unread >= FRAME || it.unheard > 0).collect()
     }
 
     /// Whoever is there reads everything, and is told everything; then all go.
     fn finish(&mut self) {
         let mut rounds = 0;
-        while self.something_waits() {
+        loop {
+            let waits = self.who_waits();
+            if waits.is_empty() {
+                break;
+            }
             rounds += 1;
-            assert!(rounds < ROUNDS, "there is always more to read");
+            assert!(rounds < ROUNDS, "there is always more: {waits:?}");
             for at in 0..LINKS {
                 self.drain(at, 0);
                 self.answer_closes(at);

@@ -154,7 +154,7 @@ impl<C: Client> Run<C> {
                 self.say(|server, fates| server.confirm(number, which, multiple, ack, fates));
             }
             10 => self.whim(number, detail >> 2, script.next()),
-            11 => self.pass(Duration::from_millis(u64::from(script.next()) << detail)),
+            11 => self.pass(Duration::from_millis(u64::from(script.next()) << detail.min(12))),
             12 => self.pass_to_deadline(),
             13 => self.transport(detail),
             14 => self.taint(detail, script),

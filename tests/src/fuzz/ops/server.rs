@@ -226,7 +226,7 @@ impl Server {
             Method::TxSelect(_) => Some(tx::SelectOk {}.into()),
             Method::TxCommit(_) => Some(tx::CommitOk {}.into()),
             Method::TxRollback(_) => Some(tx::RollbackOk {}.into()),
-            Method::ChannelFlowOk(_) => None,
+            Method::ChannelFlowOk(_) | Method::BasicCancelOk(_) => None, // they are answers
             other => panic!("a client does not say {other:?}"),
         };
         if let Some(answer) = answer {
