@@ -10,7 +10,7 @@ use hopmq_tests::scenarios::boxed::Scenario;
 use hopmq_tests::scenarios::{RABBITMQ_SCENARIOS, SCENARIOS};
 
 /// Where a test can run, in the order of the page.
-const SERVERS: [&str; 4] = ["3.10", "4", "embedded", "scripted"];
+const SERVERS: [&str; 5] = ["3.10", "4", "embedded", "scripted", "simulated"];
 const RABBITMQ: &[usize] = &[0, 1];
 const EVERYWHERE: &[usize] = &[0, 1, 2];
 const SCRIPTED: &[usize] = &[3];
@@ -45,6 +45,7 @@ fn servers_of(file: &str) -> &'static [usize] {
         "chaos" | "interop_rabbitmq_own" => &[0],
         "blocking" | "credentials" | "interop_embedded" | "tls" => &[2],
         file if file.starts_with("session/") => &[2],
+        file if file.starts_with("sim/") => &[4],
         "metrics" | "tracing" => &[2, 3], // some here, some there
         "judges" => EVERYWHERE,           // its bodies are tests of the interop programs too
         _ => SCRIPTED,
@@ -61,8 +62,12 @@ fn find(test: &str) -> Option<&'static [usize]> {
     }
     let (file, name) = test.split_once("::")?;
     let folders = ["tests/tests", "hopmq/tests", "hopmq-proto/tests", "hopmq-proto/tests/codec"];
-    let path = folders.iter().map(|folder| repository().join(folder).join(file).with_extension("rs"));
-    path.filter_map(|path| fs::read_to_string(path).ok())
+    let places: Vec<_> = match file.strip_prefix("sim/") {
+        Some(file) => vec![repository().join("hopmq-sim/tests").join(file)],
+        None => folders.iter().map(|folder| repository().join(folder).join(file)).collect(),
+    };
+    let paths = places.into_iter().map(|place| place.with_extension("rs"));
+    paths.filter_map(|path| fs::read_to_string(path).ok())
         .any(|source| source.contains(&format!("fn {name}(")) || source.contains(&format!("mod {name} {{")))
         .then(|| servers_of(file))
 }
@@ -103,8 +108,8 @@ fn sources(folder: &Path, into: &mut String) {
 #[test]
 fn every_name_is_there() {
     let mut source = String::new();
-    for folder in ["hopmq/src", "hopmq-proto/src", "hopmq-tokio/src", "hopmq-smol/src", "hopmq-blocking/src"]
-    {
+    for name in ["hopmq", "hopmq-proto", "hopmq-tokio", "hopmq-smol", "hopmq-blocking", "hopmq-sim"] {
+        let folder = format!("{name}/src");
         sources(&repository().join(folder), &mut source);
     }
     let words: HashSet<_> = source.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
