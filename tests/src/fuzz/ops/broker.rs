@@ -16,8 +16,9 @@ const LINKS: usize = 3;
 const FRAME_MAX: u32 = 8192;
 /// Small, so that an outbox that is full is not rare.
 const MAX_OUTBOX: usize = 8000;
-/// What one call may add to an outbox that was within its bounds: the answers to a chunk, and one message.
-const ONE_CALL: usize = 64 * 1024;
+/// What one call may add to an outbox that was within its bounds: the answers to a chunk, all of whose messages may come
+/// back, and one message.
+const ONE_CALL: usize = 192 * 1024;
 /// How often a connection may be due at one and the same time.
 const DUE_AT_ONCE: usize = 16;
 /// How often all have to read until nothing waits any more.
