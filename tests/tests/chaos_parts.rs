@@ -338,7 +338,8 @@ fn what_is_not_mandatory_may_be_lost_where_there_is_no_queue() {
     assert_eq!(check(&history), [Finding::Lost(id(4))], "it is mandatory, and would have come back");
     history.untold.insert(0);
     assert_eq!(check(&history), []);
-    history.absences = vec![Erasure { queue: Some(0), until: at(3) }, Erasure { queue: Some(1), until: at(9) }];
+    history.absences =
+        vec![Erasure { queue: Some(0), until: at(3) }, Erasure { queue: Some(1), until: at(9) }];
     assert_eq!(check(&history), [Finding::Lost(id(4))], "its queue was there");
 }
 

@@ -67,7 +67,8 @@ fn find(test: &str) -> Option<&'static [usize]> {
         None => folders.iter().map(|folder| repository().join(folder).join(file)).collect(),
     };
     let paths = places.into_iter().map(|place| place.with_extension("rs"));
-    paths.filter_map(|path| fs::read_to_string(path).ok())
+    paths
+        .filter_map(|path| fs::read_to_string(path).ok())
         .any(|source| source.contains(&format!("fn {name}(")) || source.contains(&format!("mod {name} {{")))
         .then(|| servers_of(file))
 }
