@@ -2,8 +2,8 @@ use std::fmt::Write as _;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
+use hopmq::{ConnectOptions, Credentials, Endpoint, UriError};
 use hopmq_proto::client::Heartbeat;
-use hopmq_tokio::{ConnectOptions, Credentials, Endpoint, UriError};
 
 use super::script::Script;
 
