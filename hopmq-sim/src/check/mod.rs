@@ -1,8 +1,10 @@
 //! Many worlds of one test: each with faults of its own, and the simplest of those that break it.
 
+mod failure;
 mod fault;
 mod panics;
 mod run;
+mod search;
 mod shrink;
 mod trouble;
 
@@ -12,15 +14,16 @@ use std::str::FromStr;
 use std::thread;
 use std::time::Duration;
 
+pub use failure::Failure;
 pub use fault::{Fault, FaultKind};
-pub use run::{Failure, Outcome};
+pub use run::Outcome;
 pub use trouble::{Calm, Trouble};
 
 use crate::network::Link;
 use crate::settings::Builder;
 use crate::sim::Sim;
-use run::{Cause, Run, run};
-use shrink::Shrink;
+use run::run;
+use search::search;
 
 /// How many seeds a test has, unless it is said.
 const SEEDS: u64 = 100;
@@ -62,12 +65,19 @@ pub fn check<F: Future<Output: Outcome>>(test: impl Fn(Sim) -> F) {
 ///
 /// | variable | |
 /// |---|---|
-/// | `HOPMQ_SIM_SEEDS` | how many seeds to run, in place of what the test says |
-/// | `HOPMQ_SEED` | runs only that seed, and prints all events as they happen |
+/// | `HOPMQ_SIM_SEEDS` | how many seeds to run, in place of what [`seeds`](Self::seeds) says |
+/// | `HOPMQ_SIM_FIRST_SEED` | the first of them, in place of 1: another night's are others |
+/// | `HOPMQ_SEED` | runs only that seed, and prints all of the run that it would report |
+///
+/// With `HOPMQ_SEED` the same search is done, and then what it has found is run once more: all events are printed to stderr as they
+/// happen, and a panic with its backtrace. Of a test that passes, libtest shows that with `--nocapture` only.
 #[derive(Debug, Clone, Copy)]
 #[must_use = "run() runs it"]
 pub struct Check {
+    first: u64,
     seeds: u64,
+    /// The environment does not say which seeds.
+    is_one: bool,
     builder: Builder,
 }
 
@@ -81,12 +91,19 @@ impl Check {
     /// A hundred seeds, each up to a virtual hour.
     pub const fn new() -> Self {
         let builder = Builder::new(0).time_limit(TIME_LIMIT).step_limit(STEP_LIMIT);
-        Self { seeds: SEEDS, builder }
+        Self { first: 1, seeds: SEEDS, is_one: false, builder }
     }
 
-    /// How many seeds to run, from 1 on.
+    /// How many seeds to run, at least 1, from 1 on.
     pub const fn seeds(mut self, count: u64) -> Self {
         self.seeds = count;
+        self
+    }
+
+    /// Runs this seed only, whatever `HOPMQ_SIM_SEEDS` says: one that has found a bug is a regression test, for as long as the code
+    /// draws what it drew.
+    pub const fn seed(mut self, seed: u64) -> Self {
+        (self.first, self.seeds, self.is_one) = (seed, 1, true);
         self
     }
 
@@ -118,16 +135,17 @@ impl Check {
     ///
     /// # Panics
     ///
-    /// When it fails, with the report; and when a variable is no number.
+    /// When it fails, with the report; when there is no seed to run; and when a variable is no number.
     #[track_caller]
     #[allow(clippy::panic)] // that is how a test fails
     pub fn run<F: Future<Output: Outcome>>(mut self, test: impl Fn(Sim) -> F) {
-        let failure = match variable("HOPMQ_SEED") {
+        let [only, first, seeds] = ["HOPMQ_SEED", "HOPMQ_SIM_FIRST_SEED", "HOPMQ_SIM_SEEDS"].map(variable);
+        if !self.is_one {
+            (self.first, self.seeds) = (first.unwrap_or(self.first), seeds.unwrap_or(self.seeds));
+        }
+        let failure = match only {
             Some(seed) => self.replay(seed, &test),
-            None => {
-                self.seeds = variable("HOPMQ_SIM_SEEDS").unwrap_or(self.seeds);
-                self.find(test)
-            }
+            None => self.find(test),
         };
         if let Some(failure) = failure {
             let name = thread::current().name().filter(|name| *name != "main").map(|name| format!(" {name}"));
@@ -137,69 +155,33 @@ impl Check {
     }
 
     /// Runs the test, whatever the environment says, and gives the first failure.
+    ///
+    /// # Panics
+    ///
+    /// When there is no seed to run.
     #[must_use]
+    #[track_caller]
     pub fn find<F: Future<Output: Outcome>>(self, test: impl Fn(Sim) -> F) -> Option<Failure> {
-        (1..=self.seeds).find_map(|seed| self.fail(seed, &test))
+        assert!(self.seeds > 0, "with no seed at all nothing is tested");
+        let seeds = self.first..self.first.saturating_add(self.seeds);
+        // Once is enough to find out what is random: that seldom depends on the seed.
+        seeds.into_iter().find_map(|seed| search(seed, self.builder, seed == self.first, &test))
     }
 
     /// Runs one seed, and its failure with all events.
     fn replay<F: Future<Output: Outcome>>(self, seed: u64, test: &impl Fn(Sim) -> F) -> Option<Failure> {
-        let failure = self.fail(seed, test);
+        let failure = search(seed, self.builder, true, test);
         let schedules = failure.as_ref().map(|failure| failure.schedules.clone());
         run(self.builder.seed(seed).tell(true), schedules, test);
         failure
-    }
-
-    /// Runs one seed, and looks for the simplest failure if it fails.
-    fn fail<F: Future<Output: Outcome>>(self, seed: u64, test: &impl Fn(Sim) -> F) -> Option<Failure> {
-        let builder = self.builder.seed(seed);
-        let first = run(builder, None, test);
-        // Once is enough to find out what is random: that seldom depends on the seed.
-        let again = if first.cause.is_some() || seed == 1 { Some(run(builder, None, test)) } else { None };
-        if let Some(again) = again.filter(|again| again.hash != first.hash) {
-            return Some(not_the_same(seed, first, &again));
-        }
-        let cause = first.cause.as_ref()?;
-        let drawn = first.schedules.iter().map(Vec::len).sum();
-        let is_like = |run: &Run| run.cause.as_ref().is_some_and(|other| other.is_like(cause));
-        let mut shrink =
-            Shrink::new(|schedules: &[Vec<Fault>]| is_like(&run(builder, Some(schedules.to_vec()), test)));
-        let schedules = shrink.shrink(first.schedules.clone());
-        let runs = shrink.runs + 2;
-        let last = run(builder, Some(schedules.clone()), test);
-        let said = last.cause.as_ref().map_or_else(String::new, Cause::to_string);
-        let faults = schedules.iter().flatten().cloned().collect();
-        Some(Failure { seed, cause: said, faults, schedules, drawn, runs, events: last.events, at: last.at })
-    }
-}
-
-/// The same seed has made two different runs: the first that is to be told.
-fn not_the_same(seed: u64, first: Run, again: &Run) -> Failure {
-    let mut cause = "two runs of this seed differ, so something in the test does not follow from it: \
-                     a clock, a thread, a random number, the order of a HashMap"
-        .to_owned();
-    if let Some(own) = first.cause.as_ref().or(again.cause.as_ref()) {
-        cause = format!("{cause}. One of them failed: {own}");
-    }
-    let faults: Vec<_> = first.schedules.iter().flatten().cloned().collect();
-    let drawn = faults.len();
-    Failure {
-        seed,
-        cause,
-        faults,
-        schedules: first.schedules,
-        drawn,
-        runs: 2,
-        events: first.events,
-        at: first.at,
     }
 }
 
 #[allow(clippy::panic)] // nothing of what was asked for would be done
 fn variable<T: FromStr>(name: &str) -> Option<T> {
-    let value = env::var(name).ok()?;
-    match value.parse() {
-        Ok(number) => Some(number),
-        Err(_) => panic!("{name} is {value:?}, which is no number"),
+    let value = env::var_os(name)?;
+    match value.to_str().and_then(|value| value.parse().ok()) {
+        Some(number) => Some(number),
+        None => panic!("{name} is {value:?}, which is no number"),
     }
 }

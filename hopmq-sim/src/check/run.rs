@@ -1,11 +1,11 @@
 use std::fmt;
 use std::future::Future;
+use std::mem::discriminant;
 
 use super::fault::Fault;
 use super::panics::{Panicked, catch};
 use crate::settings::Builder;
 use crate::sim::{RunError, Sim};
-use crate::trace::Seconds;
 
 /// What a test says at its end: nothing, or a [`Result`].
 pub trait Outcome {
@@ -46,13 +46,32 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    /// Whether it is the same failure, as far as one can tell: texts differ from run to run.
+    /// Whether it is the same failure, as far as one can tell: numbers differ from run to run, and so does what an assertion has
+    /// to say of its values.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Panic(one), Self::Panic(other)) => one.location == other.location,
-            (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
+            (Self::Panic(one), Self::Panic(other)) => {
+                let first =
+                    |panicked: &Panicked| without_digits(panicked.message.lines().next().unwrap_or_default());
+                one.location == other.location && first(one) == first(other)
+            }
+            (Self::Error(one), Self::Error(other)) => without_digits(one) == without_digits(other),
+            (Self::World(one), Self::World(other)) => discriminant(one) == discriminant(other),
+            _ => false,
         }
     }
+}
+
+/// Each number as one sign.
+fn without_digits(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    for char in text.chars() {
+        let char = if char.is_ascii_digit() { '#' } else { char };
+        if char != '#' || !masked.ends_with('#') {
+            masked.push(char);
+        }
+    }
+    masked
 }
 
 impl fmt::Display for Cause {
@@ -73,7 +92,9 @@ pub(super) fn run<F: Future<Output: Outcome>>(
 ) -> Run {
     let sim = builder.build();
     sim.world.set_schedules(schedules);
-    let result = catch(|| sim.run(async { test(sim.clone()).await.failure() }));
+    let result = catch(sim.seed(), sim.world.settings.is_told, || {
+        sim.run(async { test(sim.clone()).await.failure() })
+    });
     let cause = match result {
         Ok(Ok(failure)) => failure.map(Cause::Error),
         Ok(Err(error)) => Some(Cause::World(error)),
@@ -81,59 +102,4 @@ pub(super) fn run<F: Future<Output: Outcome>>(
     };
     let (hash, events, at) = (sim.trace_hash(), sim.last_events(), sim.now());
     Run { cause, schedules: sim.world.take_schedules(), hash, events, at }
-}
-
-/// A run of a test that failed, with as few faults as were found to be enough.
-#[derive(Debug, Clone)]
-pub struct Failure {
-    pub(super) seed: u64,
-    pub(super) cause: String,
-    pub(super) faults: Vec<Fault>,
-    /// The same, trouble by trouble.
-    pub(super) schedules: Vec<Vec<Fault>>,
-    pub(super) drawn: usize,
-    pub(super) runs: usize,
-    pub(super) events: String,
-    pub(super) at: hopmq::Instant,
-}
-
-impl Failure {
-    /// The seed.
-    #[must_use]
-    pub const fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    /// What the test said, or the world.
-    #[must_use]
-    pub fn cause(&self) -> &str {
-        &self.cause
-    }
-
-    /// The faults that it takes.
-    #[must_use]
-    pub fn faults(&self) -> &[Fault] {
-        &self.faults
-    }
-
-    /// What happened last, a line each.
-    #[must_use]
-    pub fn events(&self) -> &str {
-        &self.events
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, cause, faults, schedules: _, drawn, runs, events, at } = self;
-        writeln!(f, "seed {seed} fails at {}: {cause}", Seconds(*at))?;
-        if faults.is_empty() {
-            writeln!(f, "\nit takes no fault ({drawn} drawn, {runs} runs)")?;
-        } else {
-            writeln!(f, "\nit takes {} of {drawn} faults ({runs} runs):", faults.len())?;
-            faults.iter().try_for_each(|fault| writeln!(f, "  {fault}"))?;
-        }
-        writeln!(f, "\nwhat happened last:")?;
-        events.lines().try_for_each(|line| writeln!(f, "{line}"))
-    }
 }

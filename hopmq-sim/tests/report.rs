@@ -1,0 +1,146 @@
+//! What a failure is, and what is said of it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+use std::cell::{Cell, RefCell};
+use std::env;
+use std::panic::catch_unwind;
+use std::process::Command;
+use std::time::Duration;
+
+use hopmq_sim::Check;
+
+#[test]
+fn what_is_reported_fails() {
+    for failing in 1..8 {
+        let runs = Cell::new(0);
+        let failure = Check::new().seeds(1).find(|_| {
+            runs.set(runs.get() + 1);
+            let fails = runs.get() <= failing;
+            async move { if fails { Err("the first runs fail") } else { Ok(()) } }
+        });
+        let failure = failure.expect("it fails");
+        assert!(!failure.cause().is_empty(), "{failure}");
+        let differ = failure.cause().contains("two runs of this seed differ");
+        assert_eq!(differ, failing < runs.get(), "{failure}");
+    }
+}
+
+#[test]
+fn a_failure_that_only_the_second_run_sees_is_not_dropped() {
+    let runs = Cell::new(0);
+    let failure = Check::new().seeds(1).find(|_| {
+        runs.set(runs.get() + 1);
+        let fails = runs.get() == 2;
+        async move { if fails { Err("the second fails") } else { Ok(()) } }
+    });
+    let failure = failure.expect("it fails");
+    assert!(failure.cause().contains("two runs of this seed differ"), "{failure}");
+    assert!(failure.cause().ends_with("One of them failed: the second fails"), "{failure}");
+}
+
+#[test]
+fn what_is_reported_is_the_bug_that_was_found_first() {
+    let said = RefCell::new(None);
+    let failure = Check::new().find(|sim| {
+        let said = &said;
+        async move {
+            let rabbit = sim.host("rabbit");
+            let calm = sim.trouble().host(&rabbit).begin();
+            let mut was_down = false;
+            for _ in 0..600 {
+                sim.sleep(Duration::from_millis(100)).await;
+                was_down |= !rabbit.is_up();
+            }
+            calm.await;
+            let end = match (was_down, sim.seed() % 2) {
+                (true, _) => Err(format!("order {} was lost", sim.now().as_nanos())),
+                (_, 1) => Err("another bug, of every odd seed".to_owned()),
+                _ => Ok(()),
+            };
+            if let Err(error) = &end {
+                said.borrow_mut().get_or_insert_with(|| error.clone());
+            }
+            end
+        }
+    });
+    let failure = failure.expect("there are two bugs");
+    let said = said.into_inner().expect("it has failed");
+    assert_eq!(said.contains("was lost"), failure.cause().contains("was lost"), "{failure}");
+}
+
+#[test]
+fn a_panic_that_was_caught_is_not_the_cause() {
+    let failure = Check::new().seeds(1).find(|_| async move {
+        let caught = catch_unwind(|| panic!("harmless, and caught"));
+        assert!(caught.is_err());
+        assert_eq!(1, 2, "the real one");
+    });
+    let failure = failure.expect("it fails");
+    assert!(failure.cause().contains("the real one"), "{failure}");
+}
+
+/// Panics when it is dropped, and catches that.
+struct Stumbles;
+
+impl Drop for Stumbles {
+    fn drop(&mut self) {
+        catch_unwind(|| panic!("caught by the destructor")).unwrap_err();
+    }
+}
+
+#[test]
+fn a_panic_of_a_destructor_that_was_caught_is_not_the_cause() {
+    let failure = Check::new().seeds(1).find(|_| async move {
+        let _stumbles = Stumbles;
+        assert_eq!(1, 2, "the real one");
+    });
+    let failure = failure.expect("it fails");
+    assert!(failure.cause().contains("the real one"), "{failure}");
+}
+
+#[test]
+#[should_panic(expected = "with no seed at all nothing is tested")]
+fn no_seeds_at_all_is_no_success() {
+    Check::new().seeds(0).run(|_| async { assert_eq!(1, 2, "it does not work") });
+}
+
+#[test]
+fn one_seed_is_run_twice() {
+    let seeds = RefCell::new(Vec::new());
+    Check::new().seed(221).run(|sim| {
+        seeds.borrow_mut().push(sim.seed());
+        async {}
+    });
+    assert_eq!(seeds.into_inner(), [221, 221]);
+}
+
+/// Panics when it is dropped.
+struct Falls;
+
+impl Drop for Falls {
+    fn drop(&mut self) {
+        panic!("the destructor's message");
+    }
+}
+
+#[test]
+#[ignore = "it aborts; another runs it"]
+fn a_test_and_a_destructor_that_panic() {
+    Check::new().seed(7).run(|_| async {
+        let _falls = Falls;
+        assert_eq!(1, 2, "the test's message");
+    });
+}
+
+#[test]
+fn what_aborts_has_said_everything() {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["a_test_and_a_destructor_that_panic", "--exact", "--ignored"]);
+    let output = command.output().unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    for words in ["seed 7 panics", "the test's message", "the destructor's message", "report.rs:"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
