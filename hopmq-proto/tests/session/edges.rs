@@ -253,10 +253,10 @@ fn what_the_server_never_answers_is_left_out_and_the_rest_goes_on() {
         };
         script.cut();
         // Once may be the network's doing.
-        script.pass(Duration::from_secs(40));
+        script.pass_with_a_living_server(Duration::from_secs(40));
         assert_eq!(script.dials, 3, "{:?}", script.events);
         assert_eq!(script.count(|event| matches!(event, Event::Degraded { .. })), 0);
-        script.pass(Duration::from_secs(30));
+        script.pass_with_a_living_server(Duration::from_secs(30));
         assert_eq!(script.dials, 4, "{:?}", script.events);
         assert!(script.session.is_open(), "{:?}", script.events);
         let degraded: Vec<_> = script

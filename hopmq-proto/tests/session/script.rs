@@ -154,6 +154,19 @@ impl Script {
         self.now = end;
     }
 
+    /// The same, with a server that says something every now and then.
+    pub(crate) fn pass_with_a_living_server(&mut self, time: Duration) {
+        let step = Duration::from_secs(5);
+        let end = self.now + time;
+        while self.now < end {
+            self.pass(step.min(end - self.now));
+            if self.session.want() == Want::ReadWrite {
+                self.say(0, connection::Unblocked {});
+                self.run();
+            }
+        }
+    }
+
     pub(crate) fn channel(&mut self) -> ChannelId {
         let (id, token) = self.session.open_channel(self.now).unwrap();
         self.run();

@@ -54,7 +54,7 @@ pub(super) struct Core {
     /// Zero when heartbeats are off.
     heartbeat: Duration,
     last_queued: Instant,
-    last_received: Instant,
+    pub(super) last_received: Instant,
     /// Bytes that the last call left in the input.
     pub(super) leftover: usize,
     /// What was read was too much to be polled at once, at some time since silence was last looked at.

@@ -196,6 +196,11 @@ impl Connection {
         self.work.channels.leave_out_culprit(&mut self.core, reason);
     }
 
+    /// When something came last, or the transport was opened.
+    pub(in crate::client) const fn last_received(&self) -> Instant {
+        self.core.last_received
+    }
+
     /// The consumers that the server was asked to start again, and has left without an answer: one of a channel at most.
     pub(in crate::client) fn unanswered_consumers(&mut self) -> Vec<Token> {
         self.work.channels.used().filter_map(|channel| channel.unanswered_consumer()).collect()

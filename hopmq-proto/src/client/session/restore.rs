@@ -30,7 +30,8 @@ pub enum Refused {
     /// The server has refused it: with 405 for as long as an exclusive queue may be locked, or with any other code once.
     #[error(transparent)]
     Server(Arc<CloseReason>),
-    /// The server has left it without an answer, twice in a row, each time until the connection was given up.
+    /// The server has left it without an answer on two connections in a row, each time until it was given up; on four if
+    /// the server said nothing else meanwhile.
     #[error("the server did not answer, on two connections one after the other")]
     Unanswered,
     /// It needs another entity, which was refused.
