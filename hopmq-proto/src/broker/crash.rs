@@ -20,9 +20,11 @@ impl Broker {
     ///
     /// Its connections are gone without a word, and their ids find nothing any more. Of the rest durable exchanges and
     /// queues and the bindings between them are left, and in those queues the persistent messages, in their order:
-    /// confirmed or not, for here a message is stored before anybody hears of it. What was delivered and not acknowledged is
-    /// ready again, marked as redelivered. With [`Disk::Lost`] only the predeclared exchanges are left. No name that
-    /// this broker has made up is made up again, and no id.
+    /// confirmed or not, for here a message is stored before anybody hears of it. All of them are ready, and marked as
+    /// redelivered, as they are by RabbitMQ: which of them were delivered before nobody knows any more. What was acknowledged is
+    /// gone, however shortly before; RabbitMQ may bring back what was in the last tenths of a second. With
+    /// [`Disk::Lost`] only the predeclared exchanges are left. No name that this broker has made up is made up again, and
+    /// no id.
     pub fn crash(&mut self, disk: Disk) {
         let mut unsettled = Vec::new();
         for id in self.links.ids().collect::<Vec<_>>() {

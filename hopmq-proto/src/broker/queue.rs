@@ -115,8 +115,9 @@ impl Queue {
     }
 
     /// What is left of a durable queue when the broker is started again: its persistent messages, and nobody who uses it.
+    /// What was delivered before is not on the disk: any of them may have been.
     pub(super) fn restart(&mut self) {
-        self.ready.retain(|(_, message)| message.is_persistent());
+        self.returned.extend(self.ready.drain(..));
         self.returned.retain(|_, message| message.is_persistent());
         self.unacked = 0;
         self.consumers.clear();

@@ -47,7 +47,7 @@ fn drain(test: &mut Test, name: &str) -> Vec<(String, bool)> {
 }
 
 #[test]
-fn persistent_messages_of_durable_queues_are_left_in_their_order_and_what_was_under_way_is_marked() {
+fn persistent_messages_of_durable_queues_are_left_in_their_order_and_all_of_them_are_marked() {
     let mut test = Test::new();
     let id = test.client();
     test.ask(id, 1, queue("q", true));
@@ -65,7 +65,7 @@ fn persistent_messages_of_durable_queues_are_left_in_their_order_and_what_was_un
     assert_eq!(test.stats("q"), Some((4, 0, 0)));
     let all = drain(&mut test, "q");
     let all: Vec<_> = all.iter().map(|(body, redelivered)| (body.as_str(), *redelivered)).collect();
-    assert_eq!(all, [("1", true), ("3", true), ("4", true), ("5", false)]);
+    assert_eq!(all, [("1", true), ("3", true), ("4", true), ("5", true)]);
 }
 
 #[test]
