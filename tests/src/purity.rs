@@ -18,7 +18,7 @@ pub struct Impure {
 }
 
 /// What must not be there, and how it is recognised in a line without its strings and comments.
-const RULES: [(&str, &[&str]); 7] = [
+const RULES: [(&str, &[&str]); 8] = [
     ("state that outlives an engine", &["static ", "thread_local", "lazy_static"]),
     (
         "state that changes behind a shared reference",
@@ -43,7 +43,11 @@ const RULES: [(&str, &[&str]); 7] = [
         &["hashbrown", "HashMap", "HashSet", "HashTable", "BuildHasher", "RandomState"],
     ),
     ("randomness", &["getrandom", "rand::", "fastrand"]),
-    ("an address as a value", &["as *const", "as *mut", "addr_of", "{:p}", "ptr::"]),
+    (
+        "an address as a value",
+        &["as *const", "as *mut", "addr_of", "{:p}", "ptr::", "Pointer", "as_ptr", "ptr_eq", "&raw "],
+    ),
+    ("a string that is not looked through", &["r#\""]),
     ("code that the compiler does not check", &["unsafe ", "asm!", "extern \"", "include!", "env!"]),
 ];
 
@@ -76,7 +80,7 @@ pub fn of_engines() -> io::Result<(usize, Vec<Impure>)> {
 #[must_use]
 pub fn of_file(file: &str, text: &str) -> Vec<Impure> {
     let mut all = Vec::new();
-    let (mut tests_follow, mut in_tests) = (false, false);
+    let (mut tests_follow, mut in_tests, mut in_string) = (false, false, false);
     for (number, line) in text.lines().enumerate() {
         // What is for tests only is behind such a line: one item, or a module to its brace.
         if in_tests {
@@ -87,7 +91,7 @@ pub fn of_file(file: &str, text: &str) -> Vec<Impure> {
             in_tests = line.starts_with("mod ") && line.ends_with('{');
             continue;
         }
-        let code = code_of(&line.replace(VERSION, "\"\""));
+        let code = code_of(&line.replace(VERSION, "\"\""), &mut in_string);
         for (what, signs) in RULES {
             let allowed = file == LOOKUP && what.ends_with("`lookup`");
             if !allowed && signs.iter().any(|sign| has(&code, sign)) {
@@ -98,25 +102,33 @@ pub fn of_file(file: &str, text: &str) -> Vec<Impure> {
     all
 }
 
-/// A line without comments, and without what is in its strings; what is left of a string are its quotes, and `{:p}`.
-fn code_of(line: &str) -> String {
+/// A line without comments, and without what is in its strings, one of which may go on from line to line; what is left of
+/// a string are its quotes, and `{:p}` in place of whatever is formatted so.
+fn code_of(line: &str, in_string: &mut bool) -> String {
     let mut code = String::new();
-    let mut in_string = false;
-    let mut chars = line.char_indices().peekable();
-    while let Some((at, letter)) = chars.next() {
-        match letter {
-            '\\' if in_string => {
-                chars.next();
-            }
+    let mut rest = line;
+    while let Some(letter) = rest.chars().next() {
+        let len = match letter {
+            '\\' if *in_string => 2,
             '"' => {
-                in_string = !in_string;
+                *in_string = !*in_string;
                 code.push('"');
+                1
             }
-            '{' if in_string && line[at..].starts_with("{:p}") => code.push_str("{:p}"),
-            '/' if !in_string && line[at..].starts_with("//") => break,
-            _ if in_string => {}
-            letter => code.push(letter),
-        }
+            ':' if *in_string && (rest.starts_with(":p}") || rest.starts_with(":#p}")) => {
+                code.push_str("{:p}");
+                3
+            }
+            '\'' if !*in_string && rest.starts_with("'\"'") => 3,
+            '/' if !*in_string && rest.starts_with("//") => break,
+            letter => {
+                if !*in_string {
+                    code.push(letter);
+                }
+                letter.len_utf8()
+            }
+        };
+        rest = rest.get(len..).unwrap_or_default();
     }
     code
 }

@@ -61,7 +61,13 @@ fn what_is_planted_is_found() {
         ("randomness", "let n = getrandom::u64();"),
         ("an address as a value", "let at = self as *const Self;"),
         ("an address as a value", "write!(f, \"{:p}\", self)?;"),
+        ("an address as a value", "write!(f, \"{self:#p} is here\")?;"),
         ("an address as a value", "if core::ptr::eq(a, b) {"),
+        ("an address as a value", "let at = Arc::as_ptr(&message) as usize;"),
+        ("an address as a value", "impl fmt::Pointer for Engine {"),
+        ("a string that is not looked through", "let text = r#\"a \" b\"#;"),
+        ("state that outlives an engine", "match c { '\"' => {} } static COUNT: u32 = 0;"),
+        ("state that outlives an engine", "let text = \"a \\\n b\"; static COUNT: u32 = 0;"),
         ("code that the compiler does not check", "let x = unsafe { y() };"),
         ("code that the compiler does not check", "extern \"C\" { fn time(); }"),
         ("code that the compiler does not check", "const BUILT: &str = env!(\"TIME\");"),
@@ -69,7 +75,7 @@ fn what_is_planted_is_found() {
         let text = format!("fn before() {{}}\n{line}\n");
         let found = purity::of_file("src/planted.rs", &text);
         assert!(
-            found.iter().any(|it| it.what == what && it.place == "src/planted.rs:2"),
+            found.iter().any(|it| it.what == what && it.place.starts_with("src/planted.rs:")),
             "{line}: {found:?}"
         );
     }

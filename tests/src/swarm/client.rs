@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hopmq_sim::{
     Channel, CloseReason, Config, ConnectError, Connection, ConnectionEvent, Error, Host, Random,
-    RecoveryMode, Sim,
+    RecoveryMode, Refused, Sim,
 };
 
 use super::ledger::Ledger;
@@ -225,6 +225,11 @@ async fn listen(client: Arc<Client>, connection: Connection) {
             ConnectionEvent::AttemptFailed { reason, .. } => {
                 ledger.inspect(&reason);
                 ledger.count(|tally| tally.failed_attempts += 1);
+            }
+            // Four times in a row the broker has said nothing at all: it is declared anew, on another connection.
+            ConnectionEvent::Degraded { reason: Refused::Unanswered, .. } => {
+                ledger.count(|tally| tally.aborted += 1);
+                client.current().inspect(Connection::abort);
             }
             ConnectionEvent::QueueRenamed { .. } => ledger.count(|tally| tally.renamed += 1),
             ConnectionEvent::Closed(reason) => {

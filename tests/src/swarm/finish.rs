@@ -27,6 +27,8 @@ impl World {
             let missing: Vec<String> = missing.collect();
             let consuming: Vec<usize> = book.consuming.values().copied().collect();
             book.findings.push(Finding::NotRecovered(format!("{missing:?}, consumers of {consuming:?}")));
+            drop(book);
+            self.nobody_waits();
             return; // what follows could only say so again
         }
         let now = self.shared.ledger.now();
@@ -44,6 +46,13 @@ impl World {
         // A transport whose peer is gone may linger for the time that a close may take.
         self.until(|| self.broker.connections() == 0 && self.left().is_empty()).await;
         self.nobody_is_left();
+        self.nobody_waits();
+    }
+
+    /// Before tasks are dropped, and what they wait for with them.
+    fn nobody_waits(&self) {
+        let pending = self.shared.ledger.pending();
+        self.shared.ledger.book().history.pending = pending;
     }
 
     fn begin(&self, phase: Phase) {

@@ -43,7 +43,6 @@ fn run_keeping(seed: u64, tell: bool, kept: usize) -> Report {
         shared.ledger.note(format!("{:#?}", shared.plan));
     }
     let ended = catch_unwind(AssertUnwindSafe(|| sim.run(world.run())));
-    let pending = shared.ledger.pending();
     let mut book = shared.ledger.book();
     let mut findings: Vec<String> = book.findings.iter().map(ToString::to_string).collect();
     match ended {
@@ -51,7 +50,6 @@ fn run_keeping(seed: u64, tell: bool, kept: usize) -> Report {
         Ok(Err(error)) => findings.push(error.to_string()),
         Err(panic) => findings.push(words(panic.as_ref())),
     }
-    book.history.pending = pending;
     findings.extend(checker::check(&book.history).iter().map(ToString::to_string));
     book.tally.worlds = 1;
     book.tally.virtual_seconds = shared.sim.now().as_nanos() / 1_000_000_000;
