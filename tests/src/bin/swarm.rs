@@ -1,15 +1,14 @@
 //! `swarm [--world NAME] [--seeds N] [--from S] [--jobs J] [--most N]`: many worlds; `tests/swarm` runs it.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, clippy::cast_possible_truncation)] // it reports to a terminal
+#![allow(clippy::print_stdout, clippy::print_stderr)] // it reports to a terminal
 
 use std::env;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use hopmq_sim::Random;
 use hopmq_tests::swarm::{self, Report, Sweep};
-use hopmq_tests::{fuzz, world};
+use hopmq_tests::world;
 
 struct Arguments {
     sweep: Sweep,
@@ -19,7 +18,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let Some(Arguments { sweep, world }) = arguments() else {
         eprintln!(
-            "usage: swarm [--world swarm|sessions|connections|owners] [--seeds N] [--from SEED] [--jobs N] [--most N]"
+            "usage: swarm [--world swarm|sessions|connections] [--seeds N] [--from SEED] [--jobs N] [--most N]"
         );
         return ExitCode::from(2);
     };
@@ -42,15 +41,6 @@ fn main() -> ExitCode {
     if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What the owners of a connection and of a session do by a script that nobody has fuzzed: one that is drawn.
-fn owners(seed: u64) -> u64 {
-    let mut random = Random::new(seed);
-    let script: Vec<u8> = (0..random.between(20, 600)).map(|_| random.next_u64() as u8).collect();
-    fuzz::client_ops(&script);
-    fuzz::session_ops(&script);
-    0
-}
-
 fn arguments() -> Option<Arguments> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let mut sweep = Sweep { first: 1, seeds: 10_000, jobs: cores, most: 20 };
@@ -68,7 +58,6 @@ fn arguments() -> Option<Arguments> {
                     "swarm" => |seed| swarm::run(seed, false),
                     "sessions" => |seed| swarm::judge(|| world::run_session(seed, None).0),
                     "connections" => |seed| swarm::judge(|| world::run(seed, None).hash),
-                    "owners" => |seed| swarm::judge(|| owners(seed)),
                     _ => return None,
                 }
             }
