@@ -61,6 +61,10 @@ impl Host {
         Self { world: world.clone(), id }
     }
 
+    pub(crate) const fn id(&self) -> HostId {
+        self.id
+    }
+
     /// Its name, which others connect to.
     #[must_use]
     pub fn name(&self) -> String {

@@ -86,10 +86,11 @@ mod tasks;
 mod timers;
 mod trace;
 mod wakers;
+mod watches;
 mod world;
 
 pub use broker::Broker;
-pub use check::{Calm, Check, Failure, Fault, FaultKind, Outcome, Trouble, check};
+pub use check::{Calm, Check, Does, Failure, Fault, FaultKind, Moment, Outcome, Trouble, check};
 pub use hopmq::*;
 pub use host::Host;
 pub use network::{Link, Listener, Stream};

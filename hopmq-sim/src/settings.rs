@@ -44,6 +44,10 @@ impl Builder {
         Self(Settings::new(seed))
     }
 
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.0
+    }
+
     pub(crate) const fn seed(mut self, seed: u64) -> Self {
         self.0.seed = seed;
         self

@@ -6,7 +6,11 @@ use hopmq::Instant;
 use crate::network::HostId;
 
 /// What a heartbeat of AMQP is long.
-const HEARTBEAT: u64 = 8;
+pub(crate) const HEARTBEAT: u64 = 8;
+
+/// How many lines a digest has before a fault, and from its own on.
+const BEFORE: usize = 5;
+const BEHIND: usize = 8;
 
 /// What happens in a world: all of it in a hash, the last of it to be read.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub(crate) struct Trace {
     /// Everything is told at once, too.
     is_told: bool,
     names: Vec<String>,
+    /// How many of what is kept there were when each fault began.
+    marks: Vec<usize>,
 }
 
 /// Something that a reader wants to know of.
@@ -71,7 +77,14 @@ pub(crate) enum What {
 
 impl Trace {
     pub(crate) const fn new(kept: usize, is_told: bool) -> Self {
-        Self { hash: 0xCBF2_9CE4_8422_2325, last: VecDeque::new(), kept, is_told, names: Vec::new() }
+        Self {
+            hash: 0xCBF2_9CE4_8422_2325,
+            last: VecDeque::new(),
+            kept,
+            is_told,
+            names: Vec::new(),
+            marks: Vec::new(),
+        }
     }
 
     /// A host has been added.
@@ -133,6 +146,30 @@ impl Trace {
             self.last.pop_front();
         }
         self.last.push_back((now, what));
+    }
+
+    /// A fault begins.
+    pub(crate) fn mark(&mut self) {
+        self.marks.push(self.last.len());
+    }
+
+    /// What happened around each mark, and the last so many lines; for a trace that keeps everything.
+    pub(crate) fn digest(&self, tail: usize) -> String {
+        let end = self.last.len();
+        let is_told = |at: usize| {
+            let is_near = |mark: &usize| at + BEFORE >= *mark && at < mark + BEHIND;
+            at + tail >= end || self.marks.iter().any(is_near)
+        };
+        let (mut lines, mut told) = (String::new(), 0);
+        for (at, (time, what)) in self.last.iter().enumerate().filter(|(at, _)| is_told(*at)) {
+            if at > told {
+                lines.push_str("            ...\n");
+            }
+            told = at + 1;
+            lines.push_str(&self.line(*time, what));
+            lines.push('\n');
+        }
+        lines
     }
 
     /// The last of what happened, a line each.

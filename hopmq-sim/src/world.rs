@@ -16,6 +16,7 @@ use crate::sim::RunError;
 use crate::tasks::{Bell, Boxed, Ready, TaskId, Tasks};
 use crate::timers::{SimClock, SimTimer, Timers};
 use crate::trace::{Seconds, Trace};
+use crate::watches::Watches;
 
 /// How many tasks a report of a standstill lists.
 const LISTED: usize = 20;
@@ -36,16 +37,25 @@ pub(crate) struct State {
     pub(crate) tasks: Tasks,
     pub(crate) network: Network,
     pub(crate) trace: Trace,
+    pub(crate) watches: Watches,
     /// What hosts draw their seeds from.
     pub(crate) seeds: Random,
     /// The faults of each trouble that has begun.
-    schedules: Vec<Vec<Fault>>,
+    schedules: Vec<Schedule>,
     /// What they are, in place of what is drawn.
     given: Option<Vec<Vec<Fault>>>,
     /// Woken tasks of frozen hosts.
     parked: Vec<TaskId>,
     polls: u64,
     life: Life,
+}
+
+/// The faults of a trouble.
+#[derive(Debug, Clone)]
+pub(crate) struct Schedule {
+    pub(crate) drawn: Vec<Fault>,
+    /// The same, with the times at which they began, as far as they did.
+    pub(crate) happened: Vec<Fault>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +72,7 @@ impl World {
             tasks: Tasks::default(),
             network: Network::new(settings.link, Random::of(settings.seed, 1)),
             trace: Trace::new(settings.kept_events, settings.is_told),
+            watches: Watches::default(),
             seeds: Random::of(settings.seed, 2),
             schedules: Vec::new(),
             given: None,
@@ -182,15 +193,30 @@ impl World {
         parked.into_iter().for_each(|id| self.ready.push(id));
     }
 
-    /// The faults of the next trouble: as they were given, or as `draw` draws them.
-    pub(crate) fn next_schedule(&self, draw: impl FnOnce(&mut Random) -> Vec<Fault>) -> Vec<Fault> {
+    /// The faults of the next trouble, as they were given or as `draw` draws them: their place.
+    pub(crate) fn next_schedule(&self, draw: impl FnOnce(&mut Random) -> Vec<Fault>) -> usize {
         let mut state = self.lock();
         let number = state.schedules.len();
         let given = state.given.as_ref().map(|given| given.get(number).cloned().unwrap_or_default());
         let purpose = u64::try_from(number).unwrap_or(u64::MAX).saturating_add(16);
         let faults = given.unwrap_or_else(|| draw(&mut Random::of(self.settings.seed, purpose)));
-        state.schedules.push(faults.clone());
-        faults
+        state.schedules.push(Schedule { drawn: faults.clone(), happened: faults });
+        number
+    }
+
+    /// The faults of a trouble.
+    pub(crate) fn schedule(&self, number: usize) -> Vec<Fault> {
+        self.lock().schedules.get(number).map(|schedule| schedule.drawn.clone()).unwrap_or_default()
+    }
+
+    /// A fault of a trouble, by its place there, begins.
+    pub(crate) fn happened(&self, (schedule, number): (usize, usize), fault: Fault) {
+        let mut state = self.lock();
+        state.trace.mark();
+        let place = state.schedules.get_mut(schedule).and_then(|schedule| schedule.happened.get_mut(number));
+        if let Some(place) = place {
+            *place = fault;
+        }
     }
 
     pub(crate) fn set_schedules(&self, given: Option<Vec<Vec<Fault>>>) {
@@ -198,7 +224,7 @@ impl World {
     }
 
     /// What faults there were, trouble by trouble.
-    pub(crate) fn take_schedules(&self) -> Vec<Vec<Fault>> {
+    pub(crate) fn take_schedules(&self) -> Vec<Schedule> {
         std::mem::take(&mut self.lock().schedules)
     }
 
@@ -207,7 +233,7 @@ impl World {
         let mut state = self.lock();
         state.life = Life::Over;
         let tasks = state.tasks.take(|_| true);
-        let wakers = state.network.end();
+        let wakers = (state.network.end(), state.watches.clear());
         let timers = state.timers.clear();
         let programs = state.network.take_programs();
         drop(state);

@@ -1,6 +1,8 @@
 use std::fmt;
 
 use super::fault::Fault;
+use crate::network::Link;
+use crate::settings::Builder;
 use crate::trace::Seconds;
 
 /// A run of a test that failed, with as few faults as were found to be enough.
@@ -11,6 +13,10 @@ pub struct Failure {
     pub(super) faults: Vec<Fault>,
     /// The same, trouble by trouble.
     pub(super) schedules: Vec<Vec<Fault>>,
+    /// The world, as far as the test does not make it.
+    pub(super) world: Builder,
+    pub(super) link: Link,
+    pub(super) is_link_drawn: bool,
     pub(super) drawn: usize,
     pub(super) runs: usize,
     pub(super) events: String,
@@ -36,7 +42,13 @@ impl Failure {
         &self.faults
     }
 
-    /// What happened last, a line each.
+    /// What the network was like between hosts of which the test does not say it: plain, if that was enough.
+    #[must_use]
+    pub const fn link(&self) -> Link {
+        self.link
+    }
+
+    /// What happened around the faults and last, a line each.
     #[must_use]
     pub fn events(&self) -> &str {
         &self.events
@@ -45,7 +57,19 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, cause, faults, schedules: _, drawn, runs, events, at } = self;
+        let Self {
+            seed,
+            cause,
+            faults,
+            schedules: _,
+            world: _,
+            link,
+            is_link_drawn,
+            drawn,
+            runs,
+            events,
+            at,
+        } = self;
         writeln!(f, "seed {seed} fails at {}: {cause}", Seconds(*at))?;
         if faults.is_empty() {
             writeln!(f, "\nit takes no fault ({drawn} drawn, {runs} runs)")?;
@@ -53,8 +77,11 @@ impl fmt::Display for Failure {
             writeln!(f, "\nit takes {} of {drawn} faults ({runs} runs):", faults.len())?;
             faults.iter().try_for_each(|fault| writeln!(f, "  {fault}"))?;
         }
+        if *is_link_drawn {
+            writeln!(f, "\nin a network with {link}")?;
+        }
         if !events.is_empty() {
-            writeln!(f, "\nwhat happened last:")?;
+            writeln!(f, "\nwhat happened:")?;
         }
         events.lines().try_for_each(|line| writeln!(f, "{line}"))
     }

@@ -1,14 +1,17 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::moment::{Does, Moment};
 use crate::network::Link;
 use crate::sim::Sim;
 
 /// Something that goes wrong for a while, and is put right then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// When, from the beginning of the trouble.
+    /// When, in the time of the world; at the beginning of the trouble at the earliest.
     pub at: Duration,
+    /// What it waits for from then on, for 5 s at most: then it happens all the same.
+    pub moment: Option<Moment>,
     /// For how long. Nothing where it is over at once, as a cut is.
     pub lasts: Duration,
     /// What it is.
@@ -43,6 +46,28 @@ pub enum FaultKind {
     Slow(String, String, Link),
 }
 
+impl Fault {
+    /// A fault that happens at this time of the world and is over at once.
+    #[must_use]
+    pub const fn new(at: Duration, kind: FaultKind) -> Self {
+        Self { at, moment: None, lasts: Duration::ZERO, kind }
+    }
+
+    /// How long it lasts.
+    #[must_use]
+    pub const fn lasts(mut self, duration: Duration) -> Self {
+        self.lasts = duration;
+        self
+    }
+
+    /// It waits until this host does this.
+    #[must_use]
+    pub fn when(mut self, host: &str, does: Does) -> Self {
+        self.moment = Some(Moment::new(host, does));
+        self
+    }
+}
+
 impl FaultKind {
     /// Whether it is over as soon as it has happened.
     pub(super) const fn is_brief(&self) -> bool {
@@ -63,10 +88,12 @@ impl FaultKind {
             Self::Refuse(a, b) => {
                 host(a).cut(&host(b));
                 host(a).refuse_dials(&host(b));
+                host(b).refuse_dials(&host(a));
             }
             Self::Swallow(a, b) => {
                 host(a).cut(&host(b));
                 host(a).swallow_dials(&host(b));
+                host(b).swallow_dials(&host(a));
             }
             Self::Slow(a, b, link) => host(a).set_link(&host(b), *link),
         }
@@ -76,15 +103,31 @@ impl FaultKind {
     pub(super) fn end(&self, sim: &Sim, before: [Link; 2]) {
         let host = |name: &str| sim.host(name);
         match self {
-            Self::Crash(name) | Self::Kill(name) | Self::Wipe(name) => host(name).restart(),
+            Self::Crash(name) | Self::Kill(name) | Self::Wipe(name) => {
+                let host = host(name);
+                if !host.is_up() {
+                    host.restart();
+                }
+            }
             Self::Freeze(name) => host(name).thaw(),
             Self::Cut(..) | Self::Lose(..) => {}
             Self::Partition(a, b) | Self::PartitionTo(a, b) => host(a).heal(&host(b)),
-            Self::Refuse(a, b) | Self::Swallow(a, b) => host(a).answer_dials(&host(b)),
+            Self::Refuse(a, b) | Self::Swallow(a, b) => {
+                host(a).answer_dials(&host(b));
+                host(b).answer_dials(&host(a));
+            }
             Self::Slow(a, b, _) => {
                 host(a).set_link_to(&host(b), before[0]);
                 host(b).set_link_to(&host(a), before[1]);
             }
+        }
+    }
+
+    /// The host that it concerns, or the first.
+    pub(super) fn host(&self) -> &str {
+        match self {
+            Self::Crash(host) | Self::Kill(host) | Self::Wipe(host) | Self::Freeze(host) => host,
+            _ => self.between().map_or("", |(a, _)| a),
         }
     }
 
@@ -103,12 +146,16 @@ impl FaultKind {
     }
 }
 
-/// `at  3.200 s  rabbit crashes, and is back after 1.000 s`.
+/// `at  3.200 s  rabbit crashes, and is back after 1.000 s`, `at  3.670 s, as pay sends: pay crashes, and is back after 1.000 s`.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |duration: Duration| format!("{:.3} s", duration.as_secs_f64());
         let lasts = seconds(self.lasts);
-        write!(f, "at {:>9}  ", seconds(self.at))?;
+        write!(f, "at {:>9}", seconds(self.at))?;
+        match &self.moment {
+            Some(moment) => write!(f, ", {moment}: ")?,
+            None => f.write_str("  ")?,
+        }
         match &self.kind {
             FaultKind::Crash(host) => write!(f, "{host} crashes, and is back after {lasts}"),
             FaultKind::Kill(host) => write!(f, "{host} is killed, and is back after {lasts}"),
@@ -123,13 +170,13 @@ impl fmt::Display for Fault {
             FaultKind::Partition(a, b) => write!(f, "nothing gets through between {a} and {b} for {lasts}"),
             FaultKind::PartitionTo(a, b) => write!(f, "nothing gets through from {a} to {b} for {lasts}"),
             FaultKind::Refuse(a, b) => {
-                write!(f, "{b} is cut off from {a}, and refuses its dials for {lasts}")
+                write!(f, "{a} and {b} are cut off, and refuse each other's dials for {lasts}")
             }
             FaultKind::Swallow(a, b) => {
-                write!(f, "{b} is cut off from {a}, and swallows its dials for {lasts}")
+                write!(f, "{a} and {b} are cut off, and swallow each other's dials for {lasts}")
             }
             FaultKind::Slow(a, b, link) => {
-                write!(f, "between {a} and {b} there is, for {lasts}, {link:?}")
+                write!(f, "between {a} and {b} there is for {lasts}: {link}")
             }
         }
     }

@@ -1,7 +1,9 @@
 //! Many worlds of one test: each with faults of its own, and the simplest of those that break it.
 
+mod draw;
 mod failure;
 mod fault;
+mod moment;
 mod panics;
 mod run;
 mod search;
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 pub use failure::Failure;
 pub use fault::{Fault, FaultKind};
+pub use moment::{Does, Moment};
 pub use run::Outcome;
 pub use trouble::{Calm, Trouble};
 
@@ -27,6 +30,8 @@ use search::search;
 
 /// How many seeds a test has, unless it is said.
 const SEEDS: u64 = 100;
+/// How many lines a report ends with, unless it is said.
+const TAIL: usize = 12;
 /// Longer than any service may take to come to rest.
 const TIME_LIMIT: Duration = Duration::from_secs(3600);
 /// Some seconds of computing.
@@ -61,7 +66,7 @@ pub fn check<F: Future<Output: Outcome>>(test: impl Fn(Sim) -> F) {
 ///
 /// A test builds its world and says which [trouble](Sim::trouble) there may be; each seed draws faults from that. It fails when it
 /// panics, when it gives an `Err`, and when its world stands still or takes too long. Then faults are left out and their times
-/// made round for as long as it still fails, and what is left is reported, with the seed and the last events.
+/// made round for as long as it still fails, and what is left is reported, with the seed and what happened around them.
 ///
 /// | variable | |
 /// |---|---|
@@ -69,8 +74,8 @@ pub fn check<F: Future<Output: Outcome>>(test: impl Fn(Sim) -> F) {
 /// | `HOPMQ_SIM_FIRST_SEED` | the first of them, in place of 1: another night's are others |
 /// | `HOPMQ_SEED` | runs only that seed, and prints all of the run that it would report |
 ///
-/// With `HOPMQ_SEED` the same search is done, and then what it has found is run once more: all events are printed to stderr as they
-/// happen, and a panic with its backtrace. Of a test that passes, libtest shows that with `--nocapture` only.
+/// With `HOPMQ_SEED` the faults that the seed draws are printed to stderr, the same search is done, and then what it has found is run
+/// once more: all events are printed as they happen, and a panic with its backtrace. Of a test that passes, libtest shows that with `--nocapture` only.
 #[derive(Debug, Clone, Copy)]
 #[must_use = "run() runs it"]
 pub struct Check {
@@ -78,6 +83,10 @@ pub struct Check {
     seeds: u64,
     /// The environment does not say which seeds.
     is_one: bool,
+    /// Drawn unless it is said.
+    link: Option<Link>,
+    /// How many lines a report ends with.
+    tail: usize,
     builder: Builder,
 }
 
@@ -91,7 +100,7 @@ impl Check {
     /// A hundred seeds, each up to a virtual hour.
     pub const fn new() -> Self {
         let builder = Builder::new(0).time_limit(TIME_LIMIT).step_limit(STEP_LIMIT);
-        Self { first: 1, seeds: SEEDS, is_one: false, builder }
+        Self { first: 1, seeds: SEEDS, is_one: false, link: None, tail: TAIL, builder }
     }
 
     /// How many seeds to run, at least 1, from 1 on.
@@ -101,15 +110,16 @@ impl Check {
     }
 
     /// Runs this seed only, whatever `HOPMQ_SIM_SEEDS` says: one that has found a bug is a regression test, for as long as the code
-    /// draws what it drew.
+    /// draws what it drew. [`Trouble::exactly`] lasts longer.
     pub const fn seed(mut self, seed: u64) -> Self {
         (self.first, self.seeds, self.is_one) = (seed, 1, true);
         self
     }
 
-    /// What the network is like between hosts of which nothing else is said.
+    /// What the network is like between hosts of which nothing else is said. Without it each seed draws a latency from 0.2 ms to
+    /// 200 ms, and as much jitter or less.
     pub const fn link(mut self, link: Link) -> Self {
-        self.builder = self.builder.link(link);
+        self.link = Some(link);
         self
     }
 
@@ -125,10 +135,16 @@ impl Check {
         self
     }
 
-    /// How many of the last events a report has: 40 unless it is said.
+    /// How many of the last events a report has, besides those around its faults: 12 unless it is said.
     pub const fn kept_events(mut self, count: usize) -> Self {
-        self.builder = self.builder.kept_events(count);
+        self.tail = count;
         self
+    }
+
+    /// The world of a seed.
+    fn world(&self, seed: u64) -> Builder {
+        let link = self.link.unwrap_or_else(|| draw::link(seed));
+        self.builder.seed(seed).link(link).kept_events(0)
     }
 
     /// Runs the test, as the environment says.
@@ -165,14 +181,24 @@ impl Check {
         assert!(self.seeds > 0, "with no seed at all nothing is tested");
         let seeds = self.first..self.first.saturating_add(self.seeds);
         // Once is enough to find out what is random: that seldom depends on the seed.
-        seeds.into_iter().find_map(|seed| search(seed, self.builder, seed == self.first, &test))
+        seeds.into_iter().find_map(|seed| search(&self, seed, seed == self.first, &test))
     }
 
     /// Runs one seed, and its failure with all events.
+    #[allow(clippy::print_stderr)] // somebody has asked for it
     fn replay<F: Future<Output: Outcome>>(self, seed: u64, test: &impl Fn(Sim) -> F) -> Option<Failure> {
-        let failure = search(seed, self.builder, true, test);
+        let mut world = self.world(seed);
+        eprintln!("seed {seed} has {}, and draws", world.settings().link);
+        for fault in run(world, None, test).drawn.iter().flatten() {
+            eprintln!("  {fault}");
+        }
+        let failure = search(&self, seed, true, test);
         let schedules = failure.as_ref().map(|failure| failure.schedules.clone());
-        run(self.builder.seed(seed).tell(true), schedules, test);
+        if let Some(failure) = &failure {
+            eprintln!("it fails with {} of these faults, as follows", failure.faults.len());
+            world = failure.world;
+        }
+        run(world.tell(true), schedules, test);
         failure
     }
 }

@@ -30,11 +30,13 @@ impl<E: fmt::Display> Outcome for Result<(), E> {
 pub(super) struct Run {
     /// Why it failed, if so.
     pub(super) cause: Option<Cause>,
-    pub(super) schedules: Vec<Vec<Fault>>,
+    /// Its faults, trouble by trouble: as they were drawn, and as they happened.
+    pub(super) drawn: Vec<Vec<Fault>>,
+    pub(super) happened: Vec<Vec<Fault>>,
     pub(super) hash: u64,
-    /// The end of its trace.
-    pub(super) events: String,
     pub(super) at: hopmq::Instant,
+    /// Its world, which is over.
+    pub(super) sim: Sim,
 }
 
 /// Why a run failed.
@@ -100,6 +102,9 @@ pub(super) fn run<F: Future<Output: Outcome>>(
         Ok(Err(error)) => Some(Cause::World(error)),
         Err(panicked) => Some(Cause::Panic(panicked)),
     };
-    let (hash, events, at) = (sim.trace_hash(), sim.last_events(), sim.now());
-    Run { cause, schedules: sim.world.take_schedules(), hash, events, at }
+    let schedules = sim.world.take_schedules();
+    let drawn = schedules.iter().map(|schedule| schedule.drawn.clone()).collect();
+    let mut happened: Vec<_> = schedules.into_iter().map(|schedule| schedule.happened).collect();
+    happened.iter_mut().for_each(|faults| faults.sort_by_key(|fault| fault.at));
+    Run { cause, drawn, happened, hash: sim.trace_hash(), at: sim.now(), sim }
 }

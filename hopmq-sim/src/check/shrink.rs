@@ -5,6 +5,16 @@ use super::fault::Fault;
 /// How many runs the search for fewer and simpler faults may take.
 const RUNS: usize = 300;
 
+/// What times are made round to, the roundest first.
+const UNITS: [Duration; 6] = [
+    Duration::from_secs(10),
+    Duration::from_secs(1),
+    Duration::from_millis(100),
+    Duration::from_millis(10),
+    Duration::from_millis(1),
+    Duration::from_micros(10),
+];
+
 /// Looks for fewer and simpler faults that still make a test fail.
 pub(super) struct Shrink<F> {
     /// Whether a run with these fails as the first one did.
@@ -48,14 +58,18 @@ impl<F: FnMut(&[Vec<Fault>]) -> bool> Shrink<F> {
         false
     }
 
-    /// Makes times round, and as short as that allows.
+    /// Makes times round, and as short as that allows; moments are left out where a time does.
     fn round(&mut self, best: &mut Vec<Vec<Fault>>) {
-        let times: [fn(&mut Fault) -> &mut Duration; 2] = [|fault| &mut fault.lasts, |fault| &mut fault.at];
         for trouble in 0..best.len() {
             for number in 0..best.get(trouble).map_or(0, Vec::len) {
-                for time in times {
-                    self.round_one(best, trouble, number, time);
-                }
+                self.round_one(best, (trouble, number), |fault| Some(&mut fault.lasts));
+                self.round_one(best, (trouble, number), |fault| {
+                    fault.moment = None;
+                    Some(&mut fault.at)
+                });
+                self.round_one(best, (trouble, number), |fault| {
+                    fault.moment.as_mut().map(|moment| &mut moment.delay)
+                });
             }
         }
     }
@@ -63,22 +77,25 @@ impl<F: FnMut(&[Vec<Fault>]) -> bool> Shrink<F> {
     fn round_one(
         &mut self,
         best: &mut Vec<Vec<Fault>>,
-        trouble: usize,
-        number: usize,
-        time: fn(&mut Fault) -> &mut Duration,
+        (trouble, number): (usize, usize),
+        time: fn(&mut Fault) -> Option<&mut Duration>,
     ) {
-        for unit in [10_000, 1000, 100, 10].map(Duration::from_millis) {
+        for unit in UNITS {
             for up in [false, true] {
                 let mut candidate = best.clone();
                 let fault = candidate.get_mut(trouble).and_then(|faults| faults.get_mut(number));
-                let Some(time) = fault.map(time) else { return };
+                let Some(fault) = fault else { return };
+                let Some(time) = time(fault) else { return };
                 let rest = Duration::from_nanos(
                     u64::try_from(time.as_nanos() % unit.as_nanos().max(1)).unwrap_or_default(),
                 );
-                if rest.is_zero() {
-                    return; // it is round already
+                if up && (rest.is_zero() || unit > *time) {
+                    continue; // a delay of some microseconds would become one of seconds
                 }
                 *time = if up { *time - rest + unit } else { *time - rest };
+                if candidate == *best {
+                    return; // it is round already
+                }
                 if self.fails(&candidate) {
                     *best = candidate;
                     return;

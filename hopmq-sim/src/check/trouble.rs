@@ -3,10 +3,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::fault::{Fault, FaultKind};
+use hopmq::Instant;
+
+use super::fault::Fault;
 use crate::host::Host;
 use crate::network::Link;
-use crate::random::Random;
 use crate::sim::Sim;
 use crate::tasks::JoinHandle;
 
@@ -14,6 +15,8 @@ use crate::tasks::JoinHandle;
 const AT_MOST: usize = 4;
 /// Within how long they begin, unless it is said.
 const WITHIN: Duration = Duration::from_secs(30);
+/// How long a fault waits for its moment.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What may go wrong in a world, of which the seed draws what does; [`Sim::trouble`] begins it.
 ///
@@ -34,12 +37,14 @@ const WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 #[must_use = "begin() begins it"]
 pub struct Trouble {
-    sim: Sim,
-    hosts: Vec<String>,
-    disks: Vec<String>,
-    links: Vec<(String, String)>,
-    at_most: usize,
-    within: Duration,
+    pub(super) sim: Sim,
+    pub(super) hosts: Vec<String>,
+    pub(super) disks: Vec<String>,
+    pub(super) links: Vec<(String, String)>,
+    pub(super) at_most: usize,
+    pub(super) within: Duration,
+    /// In place of what is drawn.
+    pub(super) exactly: Option<Vec<Fault>>,
 }
 
 impl Sim {
@@ -52,6 +57,7 @@ impl Sim {
             links: Vec::new(),
             at_most: AT_MOST,
             within: WITHIN,
+            exactly: None,
         }
     }
 }
@@ -81,9 +87,29 @@ impl Trouble {
         self
     }
 
-    /// Within how long they begin: 30 s unless it is said. Each lasts up to 20 s.
+    /// Within how long they begin: 30 s unless it is said. Each lasts up to 20 s. Work that is to be hit has to go on
+    /// meanwhile. A fault that waits for a [moment](super::Moment) may begin 5 s later.
     pub const fn within(mut self, duration: Duration) -> Self {
         self.within = duration;
+        self
+    }
+
+    /// No faults are drawn: these happen. A [`Failure`](super::Failure) has those that it took, and the
+    /// [`link`](super::Failure::link) with which it did: with both, and its seed, it is a test that a change of what is drawn spares.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use hopmq_sim::{Check, Does, Fault, FaultKind, Link, Sim};
+    ///
+    /// Check::new().seed(42).link(Link::new()).run(|sim: Sim| async move {
+    ///     let [rabbit, pay] = ["rabbit", "pay"].map(|name| sim.host(name));
+    ///     let crash = Fault::new(Duration::from_millis(3670), FaultKind::Crash("pay".to_owned()));
+    ///     let crash = crash.lasts(Duration::from_secs(1)).when("pay", Does::Sends);
+    ///     sim.trouble().host(&pay).link(&pay, &rabbit).exactly([crash]).begin().await;
+    /// });
+    /// ```
+    pub fn exactly(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
+        self.exactly = Some(faults.into_iter().collect());
         self
     }
 
@@ -91,106 +117,69 @@ impl Trouble {
     /// go wrong is right: hosts are up, links are whole.
     pub fn begin(self) -> Calm {
         let sim = self.sim.clone();
-        let faults = sim.world.next_schedule(|random| self.draw(random));
-        Calm(sim.spawn(async move { self.play(&faults).await }))
+        let begin = Duration::from_millis(sim.now().as_nanos().div_ceil(1_000_000));
+        let number = sim.world.next_schedule(|random| self.draw(begin, random));
+        Calm(sim.spawn(async move { self.play(number, begin).await }))
     }
 
-    fn draw(&self, random: &mut Random) -> Vec<Fault> {
-        let count = random.below(self.at_most as u64 + 1);
-        let mut faults: Vec<Fault> = (0..count).filter_map(|_| self.fault(random)).collect();
-        faults.sort_by_key(|fault| fault.at);
-        faults
-    }
-
-    fn fault(&self, random: &mut Random) -> Option<Fault> {
-        let choice = random.index(self.hosts.len() + self.disks.len() + self.links.len());
-        let kind = if let Some(host) = self.hosts.get(choice) {
-            let host = host.clone();
-            match random.below(3) {
-                0 => FaultKind::Crash(host),
-                1 => FaultKind::Kill(host),
-                _ => FaultKind::Freeze(host),
-            }
-        } else if let Some(host) = self.disks.get(choice - self.hosts.len()) {
-            FaultKind::Wipe(host.clone())
-        } else {
-            let (a, b) = self.links.get(choice - self.hosts.len() - self.disks.len())?;
-            of_link(a.clone(), b.clone(), random)
-        };
-        let within = u64::try_from(self.within.as_millis()).unwrap_or(u64::MAX);
-        let at = Duration::from_millis(random.below(within));
-        // Long ones are rarer: heartbeats and timeouts notice them, and a stumble is more often what is overlooked.
-        let most = *random.pick(&[50, 1000, 5000, 20_000])?;
-        let lasts =
-            if kind.is_brief() { Duration::ZERO } else { Duration::from_millis(random.between(1, most)) };
-        Some(Fault { at, lasts, kind })
-    }
-
-    async fn play(&self, faults: &[Fault]) {
-        let begin = self.sim.now();
-        let mut links: Vec<[Link; 2]> = Vec::new();
-        let mut steps: Vec<(Duration, usize, bool)> = Vec::new();
-        for (number, fault) in faults.iter().enumerate() {
-            links.push(fault.kind.between().map_or([Link::new(); 2], |(a, b)| self.links_between(a, b)));
-            steps.push((fault.at, number, true));
-            steps.push((fault.at + fault.lasts, number, false));
-        }
-        steps.sort_by_key(|(at, number, is_begin)| (*at, *number, !is_begin));
-        for (at, number, is_begin) in steps {
-            self.sim.sleep((begin + at) - self.sim.now()).await;
-            match (faults.get(number), links.get(number)) {
-                (Some(fault), _) if is_begin => fault.kind.begin(&self.sim),
-                (Some(fault), Some(before)) => fault.kind.end(&self.sim, *before),
-                _ => {}
-            }
+    async fn play(self, schedule: usize, begin: Duration) {
+        let faults = self.sim.world.schedule(schedule);
+        let playing: Vec<_> = faults
+            .into_iter()
+            .enumerate()
+            .map(|(number, mut fault)| {
+                fault.at = fault.at.max(begin);
+                self.sim.spawn(play(self.sim.clone(), fault, (schedule, number)))
+            })
+            .collect();
+        for fault in playing {
+            fault.await.ok();
         }
         self.put_right();
-    }
-
-    fn links_between(&self, a: &str, b: &str) -> [Link; 2] {
-        let (a, b) = (self.sim.host(a), self.sim.host(b));
-        [a.link_to(&b), b.link_to(&a)]
     }
 
     /// Faults that overlapped may have ended one another early, and never late; but who knows what the test has done.
     fn put_right(&self) {
         for name in self.hosts.iter().chain(&self.disks) {
             let host = self.sim.host(name);
-            host.thaw();
-            host.restart();
-        }
-        for (a, b) in &self.links {
-            let (a, b) = (self.sim.host(a), self.sim.host(b));
-            a.heal(&b);
-            a.answer_dials(&b);
+            if !host.is_up() {
+                host.restart();
+            }
         }
     }
 }
 
-/// Anything that happens in networks.
-fn of_link(a: String, b: String, random: &mut Random) -> FaultKind {
-    match random.below(8) {
-        0 | 1 => FaultKind::Cut(a, b),
-        2 => {
-            let (told, other) = if random.percent(50) { (a, b) } else { (b, a) };
-            FaultKind::Lose(told, other)
-        }
-        3 => FaultKind::Partition(a, b),
-        4 => {
-            let (from, to) = if random.percent(50) { (a, b) } else { (b, a) };
-            FaultKind::PartitionTo(from, to)
-        }
-        5 => FaultKind::Refuse(a, b),
-        6 => FaultKind::Swallow(a, b),
-        _ => {
-            let link = Link::new()
-                .latency(Duration::from_millis(random.between(1, 400)))
-                .jitter(Duration::from_millis(random.between(1, 400)))
-                .bandwidth(random.between(1_000, 200_000))
-                .segment(usize::try_from(random.between(1, 2000)).unwrap_or(1));
-            FaultKind::Slow(a, b, link)
-        }
+/// Waits for the time of a fault, and for its moment; lets it happen, and puts it right.
+async fn play(sim: Sim, mut fault: Fault, place: (usize, usize)) {
+    let time = |at: Duration| Instant::ZERO + at;
+    let links = fault.kind.between().map_or([Link::new(); 2], |(a, b)| links_between(&sim, a, b));
+    if let Some(mut moment) = fault.moment.take() {
+        let sight = moment.watch(&sim, time(fault.at));
+        // What does not come for long is no reason to let nothing happen.
+        let latest = fault.at + PATIENCE;
+        fault.at = match sim.timeout(time(latest) - sim.now(), sight).await {
+            Ok((milli, nth)) => {
+                sim.sleep(moment.delay).await;
+                moment.nth = nth;
+                fault.moment = Some(moment);
+                Duration::from_nanos(milli.as_nanos())
+            }
+            Err(_) => latest,
+        };
+    } else {
+        sim.sleep(time(fault.at) - sim.now()).await;
     }
+    sim.world.happened(place, fault.clone());
+    fault.kind.begin(&sim);
+    if !fault.kind.is_brief() {
+        sim.sleep(fault.lasts).await;
+        fault.kind.end(&sim, links);
+    }
+}
+
+fn links_between(sim: &Sim, a: &str, b: &str) -> [Link; 2] {
+    let (a, b) = (sim.host(a), sim.host(b));
+    [a.link_to(&b), b.link_to(&a)]
 }
 
 /// Ready when the trouble is over; [`Trouble::begin`] gives it. Dropping it changes nothing.

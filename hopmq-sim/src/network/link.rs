@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use hopmq::Instant;
@@ -90,6 +91,24 @@ impl Link {
         let Some(bandwidth) = self.bandwidth else { return Duration::ZERO };
         let nanos = (bytes as u128 * 1_000_000_000) / u128::from(bandwidth);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// `latency 0.500 ms, jitter 0.500 ms`, and what else is said of it.
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = |duration: Duration| format!("{:.3} ms", duration.as_secs_f64() * 1000.0);
+        write!(f, "latency {}, jitter {}", millis(self.latency), millis(self.jitter))?;
+        if let Some(bandwidth) = self.bandwidth {
+            write!(f, ", {bandwidth} bytes a second")?;
+        }
+        if self.window != WINDOW {
+            write!(f, ", windows of {} bytes", self.window)?;
+        }
+        if self.segment != usize::MAX {
+            write!(f, ", at most {} bytes a read", self.segment)?;
+        }
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use crate::random::Random;
 use crate::timers::Timers;
 use crate::trace::{Trace, What};
 use crate::wakers::Wakers;
+use crate::watches::{Does, Watches};
 use crate::world::{State, World};
 
 /// One end of a connection through the simulated network: what [`Host::dial`](crate::Host::dial) gives and
@@ -35,6 +36,7 @@ struct View<'a> {
     is_other_up: bool,
     timers: &'a mut Timers,
     trace: &'a mut Trace,
+    watches: &'a mut Watches,
     random: &'a mut Random,
 }
 
@@ -64,8 +66,9 @@ impl Stream {
         let (path, back) = (network.path(here, there), network.path(there, here));
         let is_other_up = network.is_up(there);
         let [own, other] = both(&mut network.lines.get_mut(self.line)?.ways, self.side);
-        let (timers, trace, random) = (&mut state.timers, &mut state.trace, &mut network.random);
-        Some(View { own, other, there: path, back, is_other_up, timers, trace, random })
+        let (timers, random) = (&mut state.timers, &mut network.random);
+        let (trace, watches) = (&mut state.trace, &mut state.watches);
+        Some(View { own, other, there: path, back, is_other_up, timers, trace, watches, random })
     }
 }
 
@@ -79,6 +82,8 @@ impl Transport for Stream {
                 let count = count.min(room);
                 view.trace.mix(line << 32 ^ count as u64);
                 view.other.read(count, input, wakers);
+                let hosts = [view.other.to, view.other.from];
+                view.watches.saw(Does::Receives, hosts, count, now, wakers);
                 Poll::Ready(Ok(count))
             }
             Arrived::End => Poll::Ready(Ok(0)),
@@ -99,7 +104,7 @@ impl Transport for Stream {
         let now = self.world.now();
         let line = self.line;
         self.with(|view, wakers| {
-            let View { own, other, there, back, is_other_up, timers, trace, random } = view;
+            let View { own, other, there, back, is_other_up, timers, trace, watches, random } = view;
             if own.is_ended() || other.is_reset(now) {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
@@ -109,6 +114,7 @@ impl Transport for Stream {
             }
             let count = own.write(chunks, &there, now, random, |bytes| trace.mix_bytes(bytes));
             trace.add(now, What::Bytes { line, from: own.from, to: own.to, count: count as u64 });
+            watches.saw(Does::Sends, [own.from, own.to], count, now, wakers);
             if let Some(Sink::Answering(_)) = own.sink
                 && is_other_up
                 && !there.is_partitioned
