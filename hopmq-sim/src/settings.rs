@@ -6,8 +6,8 @@ use crate::world::World;
 
 /// A virtual day.
 const TIME_LIMIT: Duration = Duration::from_secs(24 * 3600);
-/// Some minutes of computing.
-const STEP_LIMIT: u64 = 100_000_000;
+/// Some seconds of computing.
+const STEP_LIMIT: u64 = 5_000_000;
 /// Some pages.
 const KEPT_EVENTS: usize = 40;
 
@@ -65,7 +65,7 @@ impl Builder {
         self
     }
 
-    /// How often a run may poll tasks: a hundred million times unless it is said. It ends what waits busily, for whom no time
+    /// How often a run may poll tasks: five million times unless it is said. It ends what waits busily, for whom no time
     /// passes.
     pub const fn step_limit(mut self, limit: u64) -> Self {
         self.0.step_limit = limit;

@@ -43,19 +43,23 @@ pub struct Sim {
     pub(crate) world: Arc<World>,
 }
 
-/// Why a world came to its end before its main future.
+/// Why a world came to its end before the test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunError {
     /// Nobody has anything to do, and there is no timer: nothing would ever happen again.
     Stalled {
+        /// Of which world.
+        seed: u64,
         /// When.
         at: Instant,
-        /// The tasks that have not ended, a line each.
+        /// The tasks that have not ended, a line each: those of HopMQ's own come last, and say so.
         waiting: String,
     },
     /// It takes longer than [`Builder::time_limit`] allows.
     OutOfTime {
+        /// Of which world.
+        seed: u64,
         /// The limit.
         limit: Duration,
         /// The tasks that have not ended, a line each.
@@ -63,33 +67,57 @@ pub enum RunError {
     },
     /// It takes more steps than [`Builder::step_limit`] allows.
     OutOfSteps {
+        /// Of which world.
+        seed: u64,
         /// The limit.
         limit: u64,
         /// The tasks that have not ended, a line each.
         waiting: String,
     },
     /// A world runs once.
-    Over,
+    Over {
+        /// Which.
+        seed: u64,
+    },
 }
 
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// What those overlook who see a world stand still.
+const HINT: &str = "does it wait for a timer, socket, thread or runtime outside of the world?";
+
+impl RunError {
+    const fn seed(&self) -> u64 {
         match self {
-            Self::Stalled { at, waiting } => {
-                write!(
-                    f,
-                    "at {} nothing will ever happen again, and the main future waits{waiting}",
+            Self::Stalled { seed, .. }
+            | Self::OutOfTime { seed, .. }
+            | Self::OutOfSteps { seed, .. }
+            | Self::Over { seed } => *seed,
+        }
+    }
+
+    /// The same for somebody who knows the seed.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Stalled { at, waiting, .. } => {
+                format!(
+                    "at {} nothing will ever happen again, and the test waits: {HINT}{waiting}",
                     Seconds(*at)
                 )
             }
-            Self::OutOfTime { limit, waiting } => {
-                write!(f, "the main future still waits after {} s{waiting}", limit.as_secs_f64())
+            Self::OutOfTime { limit, waiting, .. } => {
+                format!("the test still waits after {} s: {HINT}{waiting}", limit.as_secs_f64())
             }
-            Self::OutOfSteps { limit, waiting } => {
-                write!(f, "the main future still waits after {limit} steps{waiting}")
+            Self::OutOfSteps { limit, waiting, .. } => {
+                format!("the test still waits after {limit} steps: does anybody wait busily?{waiting}")
             }
-            Self::Over => f.write_str("a world runs once"),
+            Self::Over { .. } => "a world runs once".to_owned(),
         }
+    }
+}
+
+/// `in the world of seed 42: the test still waits after 86400 s: ...`.
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "in the world of seed {}: {}", self.seed(), self.text())
     }
 }
 
@@ -121,7 +149,7 @@ impl Sim {
     ///
     /// # Panics
     ///
-    /// When anything in it does.
+    /// When anything in it does; the seed is printed to stderr then.
     pub fn run<F: Future>(&self, main: F) -> Result<F::Output, RunError> {
         self.world.run(main)
     }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use hopmq::Instant;
 use hopmq::io::Clock as _;
 
-use crate::check::Fault;
+use crate::check::{Fault, is_heard};
 use crate::network::{HostId, Network};
 use crate::random::Random;
 use crate::settings::Settings;
@@ -117,7 +117,7 @@ impl World {
     pub(crate) fn run<F: Future>(&self, main: F) -> Result<F::Output, RunError> {
         let mut state = self.lock();
         if state.life != Life::New {
-            return Err(RunError::Over);
+            return Err(RunError::Over { seed: self.settings.seed });
         }
         state.life = Life::Running;
         drop(state);
@@ -172,12 +172,14 @@ impl World {
     /// Nobody has anything to do: it becomes later.
     fn pass_time(&self) -> Result<(), RunError> {
         let mut state = self.lock();
+        let (seed, limit) = (self.settings.seed, self.settings.time_limit);
         let Some(next) = state.timers.next() else {
-            return Err(RunError::Stalled { at: self.now(), waiting: state.waiting() });
+            return Err(RunError::Stalled { seed, at: self.now(), waiting: state.waiting() });
         };
         let now = next.max(self.now());
-        if now > Instant::ZERO + self.settings.time_limit {
-            return Err(RunError::OutOfTime { limit: self.settings.time_limit, waiting: state.waiting() });
+        if now > Instant::ZERO + limit {
+            self.clock.set(Instant::ZERO + limit);
+            return Err(RunError::OutOfTime { seed, limit, waiting: state.waiting() });
         }
         self.clock.set(now);
         state.trace.mix(now.as_nanos());
@@ -245,25 +247,39 @@ impl State {
     fn count(&mut self, id: TaskId, settings: &Settings) -> Result<(), RunError> {
         self.polls += 1;
         if self.polls > settings.step_limit {
-            return Err(RunError::OutOfSteps { limit: settings.step_limit, waiting: self.waiting() });
+            let Settings { seed, step_limit: limit, .. } = *settings;
+            return Err(RunError::OutOfSteps { seed, limit, waiting: self.waiting() });
         }
         self.trace.mix(id.serial());
         Ok(())
     }
 
-    /// Whoever has not ended, for people.
+    /// Whoever has not ended, for people: the test's own first.
     fn waiting(&self) -> String {
         let mut text = String::new();
-        for (count, (host, spawned_at)) in self.tasks.list().enumerate() {
+        let (own, others): (Vec<_>, Vec<_>) = self.tasks.list().partition(|(_, at)| is_own(at.file()));
+        let others = others.into_iter().map(|task| (task, ""));
+        let all = others.chain(own.into_iter().map(|task| (task, " (HopMQ's own)")));
+        for (count, ((host, spawned_at), whose)) in all.enumerate() {
             if count == LISTED {
                 text.push_str("\n  and more");
                 break;
             }
             // Writing to a string does not fail.
-            let _ = write!(text, "\n  a task of {}, spawned at {spawned_at}", self.network.name(host));
+            let _ = write!(text, "\n  a task of {}, spawned at {spawned_at}{whose}", self.network.name(host));
         }
         text
     }
+}
+
+/// Whether this is a source file of HopMQ's crates: they lie beside this one's, wherever that is.
+fn is_own(file: &str) -> bool {
+    let parts = |file: &'static str| file.split(['/', '\\']);
+    let here = file!();
+    let depth = parts(here).count().saturating_sub(3); // this crate's directory, src, world.rs
+    let mut others = file.split(['/', '\\']);
+    let is_beside = parts(here).take(depth).all(|part| others.next() == Some(part));
+    is_beside && others.next().is_some_and(|name| name.starts_with("hopmq")) && others.next() == Some("src")
 }
 
 impl std::fmt::Debug for World {
@@ -276,7 +292,11 @@ impl std::fmt::Debug for World {
 struct End<'a>(&'a World);
 
 impl Drop for End<'_> {
+    #[allow(clippy::print_stderr)] // the panic itself is printed there, and does not say it
     fn drop(&mut self) {
+        if std::thread::panicking() && !is_heard() {
+            eprintln!("that was in the world of seed {}", self.0.settings.seed);
+        }
         self.0.end();
     }
 }

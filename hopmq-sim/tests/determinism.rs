@@ -164,7 +164,7 @@ fn a_world_that_stands_still_says_who_waits() {
     let RunError::Stalled { .. } = error else { panic!("{error}") };
     let text = error.to_string();
     assert!(text.contains("a task of h, spawned at hopmq-sim/tests/determinism.rs:"), "{text}");
-    assert_eq!(sim.run(async {}), Err(RunError::Over));
+    assert_eq!(sim.run(async {}), Err(RunError::Over { seed: sim.seed() }));
 }
 
 #[test]

@@ -1,14 +1,16 @@
 //! What a failure is, and what is said of it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::cell::{Cell, RefCell};
 use std::env;
+use std::future::{pending, poll_fn};
 use std::panic::catch_unwind;
 use std::process::Command;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hopmq_sim::Check;
+use hopmq_sim::{BrokerConfig, Check, RunError, Sim};
 
 #[test]
 fn what_is_reported_fails() {
@@ -143,4 +145,70 @@ fn what_aborts_has_said_everything() {
     for words in ["seed 7 panics", "the test's message", "the destructor's message", "report.rs:"] {
         assert!(text.contains(words), "{words}: {text}");
     }
+}
+
+#[test]
+fn a_world_that_stands_still_says_whose_tasks_wait() {
+    let sim = Sim::new(77);
+    let error = sim.run(async {
+        let [rabbit, shop] = ["rabbit", "shop"].map(|name| sim.host(name));
+        rabbit.broker(BrokerConfig::default()).unwrap();
+        let _task = shop.spawn(pending::<()>());
+        pending::<()>().await;
+    });
+    let text = error.unwrap_err().to_string();
+    assert!(
+        text.starts_with(
+            "in the world of seed 77: at 0.000000 s nothing will ever happen again, and the test waits"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("does it wait for a timer, socket, thread or runtime outside of the world?"),
+        "{text}"
+    );
+    let lines: Vec<_> = text.lines().skip(1).collect();
+    let [users, own] = lines[..] else { panic!("{text}") };
+    assert!(users.starts_with("  a task of shop, spawned at hopmq-sim/tests/report.rs:"), "{text}");
+    assert!(!users.contains("own"), "{text}");
+    assert!(
+        own.starts_with("  a task of rabbit, spawned at hopmq/src/") && own.ends_with("(HopMQ's own)"),
+        "{text}"
+    );
+}
+
+#[test]
+fn who_takes_too_long_fails_at_the_limit() {
+    let failure = Check::new().time_limit(Duration::from_secs(100)).find(|sim| async move {
+        while sim.seed() > 0 {
+            sim.sleep(Duration::from_secs(30)).await;
+        }
+    });
+    let text = failure.expect("it lasts").to_string();
+    assert!(text.starts_with("seed 1 fails at 100.000000 s: the test still waits after 100 s"), "{text}");
+}
+
+#[test]
+fn who_waits_busily_is_stopped() {
+    let sim = Sim::new(1);
+    let error = sim.run(poll_fn(|cx: &mut Context<'_>| {
+        cx.waker().wake_by_ref();
+        Poll::<()>::Pending
+    }));
+    assert!(matches!(error, Err(RunError::OutOfSteps { seed: 1, limit: 5_000_000, .. })), "{error:?}");
+}
+
+#[test]
+#[ignore = "it panics; another runs it"]
+fn a_world_that_panics() {
+    Sim::new(4711).run(async { assert_eq!(1, 2, "as it should") }).unwrap();
+}
+
+#[test]
+fn a_panic_is_told_with_its_seed() {
+    let mut command = Command::new(env::current_exe().unwrap());
+    let output =
+        command.args(["a_world_that_panics", "--exact", "--ignored", "--nocapture"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("as it should") && text.contains("in the world of seed 4711"), "{text}");
 }

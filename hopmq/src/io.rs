@@ -3,13 +3,15 @@
 //! Everything else is shared. An adapter implements these traits on its runtime's types, in about 200 lines.
 
 use std::collections::hash_map::RandomState;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::io::IoSlice;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use hopmq_proto::Instant;
@@ -78,6 +80,44 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 
     /// Runs `future` to its end, concurrently.
     fn spawn(&self, future: impl Future<Output = ()> + Send + 'static);
+
+    /// Waits for this long. Where it is dropped, nothing is left behind.
+    ///
+    /// A service that is to sleep on every runtime, and in a simulated world, takes a `Runtime` and sleeps with it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use hopmq::io::Runtime;
+    ///
+    /// async fn poll(runtime: impl Runtime) {
+    ///     loop {
+    ///         // ... look whether there is something to do ...
+    ///         runtime.sleep(Duration::from_secs(60)).await;
+    ///     }
+    /// }
+    /// ```
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send {
+        let (mut timer, deadline) = (self.timer(), self.clock().now() + duration);
+        poll_fn(move |cx| timer.poll_until(cx, deadline))
+    }
+
+    /// What `future` gives within this time; `None` when it takes longer, and it is dropped then. Of two that are ready at the
+    /// same time, `future` is the first.
+    fn timeout<F: Future + Send>(
+        &self,
+        duration: Duration,
+        future: F,
+    ) -> impl Future<Output = Option<F::Output>> + Send {
+        let (mut timer, deadline) = (self.timer(), self.clock().now() + duration);
+        async move {
+            let mut future = pin!(future);
+            poll_fn(|cx| match future.as_mut().poll(cx) {
+                Poll::Ready(output) => Poll::Ready(Some(output)),
+                Poll::Pending => timer.poll_until(cx, deadline).map(|()| None),
+            })
+            .await
+        }
+    }
 
     /// A number that nobody can guess, another one at each call: from the system.
     ///

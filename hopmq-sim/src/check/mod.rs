@@ -19,6 +19,7 @@ use std::time::Duration;
 pub use failure::Failure;
 pub use fault::{Fault, FaultKind};
 pub use moment::{Does, Moment};
+pub(crate) use panics::is_heard;
 pub use run::Outcome;
 pub use trouble::{Calm, Trouble};
 
@@ -34,8 +35,6 @@ const SEEDS: u64 = 100;
 const TAIL: usize = 12;
 /// Longer than any service may take to come to rest.
 const TIME_LIMIT: Duration = Duration::from_secs(3600);
-/// Some seconds of computing.
-const STEP_LIMIT: u64 = 5_000_000;
 
 /// Runs a test in a hundred worlds, as [`Check::new`] and [`Check::run`] do.
 ///
@@ -99,7 +98,7 @@ impl Default for Check {
 impl Check {
     /// A hundred seeds, each up to a virtual hour.
     pub const fn new() -> Self {
-        let builder = Builder::new(0).time_limit(TIME_LIMIT).step_limit(STEP_LIMIT);
+        let builder = Builder::new(0).time_limit(TIME_LIMIT);
         Self { first: 1, seeds: SEEDS, is_one: false, link: None, tail: TAIL, builder }
     }
 

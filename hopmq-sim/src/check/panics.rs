@@ -56,6 +56,11 @@ pub(super) fn catch<T>(seed: u64, is_loud: bool, work: impl FnOnce() -> T) -> Re
     })
 }
 
+/// Whether a panic of this thread will be told with its seed.
+pub(crate) fn is_heard() -> bool {
+    EAR.with_borrow(Option::is_some)
+}
+
 fn words(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| payload.downcast_ref::<&str>().copied());

@@ -81,7 +81,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Panic(Panicked { message, location }) => write!(f, "{message}\n  panicked at {location}"),
             Self::Error(text) => f.write_str(text),
-            Self::World(error) => fmt::Display::fmt(error, f),
+            Self::World(error) => f.write_str(&error.text()),
         }
     }
 }

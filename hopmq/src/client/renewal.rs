@@ -1,5 +1,4 @@
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use hopmq_proto::amqp::{Credentials, Secret, ShortStr};
 use super::events::ConnectionEvent;
 use super::provider::{ProvidedCredentials, Provider, ProviderError};
 use super::shared::Shared;
-use crate::io::{Clock, Runtime, Timer};
+use crate::io::{Clock, Runtime};
 
 /// How long to wait after the first failure; twice as long after each further one.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
@@ -45,7 +44,7 @@ impl<R: Runtime> Renewal<R> {
         let (mut provided, mut at) = (self.provided.clone(), self.at);
         while let Some(refresh_after) = provided.refresh_after() {
             let expires = provided.expires_in.map(|time| at + time);
-            self.sleep_until(at + refresh_after).await;
+            self.runtime.sleep((at + refresh_after) - self.now()).await;
             let mut backoff = BACKOFF_MIN;
             (provided, at) = loop {
                 match self.renew(expires).await {
@@ -58,7 +57,7 @@ impl<R: Runtime> Renewal<R> {
                 if expires.is_some_and(|expires| expires <= again) {
                     return;
                 }
-                self.sleep_until(again).await;
+                self.runtime.sleep(backoff).await;
                 backoff = BACKOFF_MAX.min(backoff * 2);
             };
             self.shared.announce(ConnectionEvent::SecretUpdated);
@@ -67,9 +66,8 @@ impl<R: Runtime> Renewal<R> {
 
     /// Asks the provider, and gives the server what it says. Tells when it said so.
     async fn renew(&self, expires: Option<Instant>) -> Result<(ProvidedCredentials, Instant), ProviderError> {
-        let limit = self.now() + self.timeout;
-        let limit = expires.map_or(limit, |expires| limit.min(expires));
-        let provided = within(&self.runtime, limit, self.provider.0.provide()).await;
+        let limit = expires.map_or(self.timeout, |expires| self.timeout.min(expires - self.now()));
+        let provided = self.runtime.timeout(limit, self.provider.0.provide()).await;
         let provided = provided.ok_or("the credentials provider did not answer in time")??;
         let at = self.now();
         if let Credentials::Password { password, .. } = &provided.credentials {
@@ -91,19 +89,4 @@ impl<R: Runtime> Renewal<R> {
     fn now(&self) -> Instant {
         self.runtime.clock().now()
     }
-
-    async fn sleep_until(&self, deadline: Instant) {
-        let mut timer = self.runtime.timer();
-        poll_fn(|cx| timer.poll_until(cx, deadline)).await;
-    }
-}
-
-/// What `future` gives before `deadline`.
-async fn within<R: Runtime, F: Future>(runtime: &R, deadline: Instant, future: F) -> Option<F::Output> {
-    let (mut future, mut timer) = (pin!(future), runtime.timer());
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => timer.poll_until(cx, deadline).map(|()| None),
-    })
-    .await
 }
