@@ -267,8 +267,8 @@ impl Host {
 
     /// Makes the network from here to `peer` like this; the way back stays as it is.
     pub fn set_link_to(&self, peer: &Self, link: Link) {
-        self.happens_between(peer, "has another link", |[from, to], state, _, _| {
-            state.network.set_link(from, to, link);
+        self.happens_between(peer, "has another link", |[from, to], state, now, wakers| {
+            state.network.set_link(from, to, link, &mut state.timers, now, wakers);
         });
     }
 
@@ -288,8 +288,8 @@ impl Host {
     /// The connections with `peer` are gone for this host, and `peer` is not told: for it they are half open, and what it sends
     /// vanishes.
     pub fn lose(&self, peer: &Self) {
-        self.happens_between(peer, "half open", |[a, b], state, _, wakers| {
-            state.network.lose(a, b, &mut state.timers, wakers);
+        self.happens_between(peer, "half open", |[a, b], state, now, wakers| {
+            state.network.lose(a, b, &mut state.timers, now, wakers);
         });
     }
 

@@ -119,6 +119,45 @@ fn bandwidth_is_time_and_a_window_holds_the_writer_back() {
 }
 
 #[test]
+fn what_waits_at_a_slow_link_goes_when_it_is_fast_again() {
+    run(async |sim| {
+        let (a, b, mut dialled, mut accepted) = pair(sim, Link::new()).await;
+        let fast = a.link_to(&b);
+        a.set_link(&b, fast.bandwidth(1000));
+        write_all(&mut dialled, &[0; 100_000]).await.unwrap();
+        write_all(&mut dialled, b"the end").await.unwrap();
+        drop(dialled);
+        sim.sleep(secs(3)).await;
+        assert!(sim.timeout(Duration::ZERO, read(&mut accepted)).await.is_err());
+        a.set_link(&b, fast);
+        let again = sim.now();
+        let (all, end) = read_all(&mut accepted).await;
+        assert_eq!((all.len(), end.is_ok()), (100_007, true));
+        assert_eq!(sim.now() - again, Duration::from_micros(500), "as long as any byte");
+    });
+}
+
+#[test]
+fn what_is_on_its_way_goes_on_when_a_link_changes_and_the_rest_at_the_new_speed() {
+    run(async |sim| {
+        let link = Link::new().latency(secs(1)).bandwidth(1000);
+        let (a, b, mut dialled, mut accepted) = pair(sim, link).await;
+        let begin = sim.now();
+        write_all(&mut dialled, &[0; 10_000]).await.unwrap();
+        drop(dialled);
+        for _ in 0..4 {
+            sim.sleep(secs(1)).await;
+            let bandwidth = if a.link_to(&b) == link.jitter(Duration::ZERO) { 500 } else { 1000 };
+            a.set_link(&b, link.jitter(Duration::ZERO).bandwidth(bandwidth));
+        }
+        let (all, end) = read_all(&mut accepted).await;
+        assert_eq!((all.len(), end.is_ok()), (10_000, true));
+        // 1000 + 500 + 1000 + 500, then 7 s for the other 7000.
+        assert_eq!((sim.now() - begin).as_secs(), 4 + 7 + 1);
+    });
+}
+
+#[test]
 fn a_segment_is_what_one_read_gets() {
     run(async |sim| {
         let (_a, _b, mut dialled, mut accepted) = pair(sim, Link::new().segment(2)).await;
@@ -145,6 +184,74 @@ fn who_lets_go_says_so_behind_what_it_wrote() {
         write_all(&mut accepted, b"nobody reads this").await.unwrap();
         assert_eq!(read(&mut accepted).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
         assert_eq!(write(&mut accepted, b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+#[test]
+fn a_write_of_nothing_is_nothing() {
+    run(async |sim| {
+        let (_a, _b, mut dialled, mut accepted) = pair(sim, Link::new().window(1)).await;
+        assert_eq!(write(&mut dialled, b"").await.unwrap(), 0);
+        assert_eq!(write(&mut dialled, b"x").await.unwrap(), 1);
+        assert_eq!(write(&mut dialled, b"").await.unwrap(), 0, "it takes no room");
+        drop(dialled);
+        let (all, end) = read_all(&mut accepted).await;
+        assert_eq!((&all[..], end.is_ok()), (&b"x"[..], true));
+    });
+}
+
+/// Writes until it cannot any more.
+async fn write_until_it_fails(mut stream: Stream) -> ErrorKind {
+    loop {
+        if let Err(error) = write(&mut stream, &[0; 4096]).await {
+            return error.kind();
+        }
+    }
+}
+
+#[test]
+fn who_waits_for_room_is_told_that_the_reader_let_go() {
+    run(async |sim| {
+        let (a, _b, dialled, accepted) = pair(sim, Link::new()).await;
+        drop(accepted);
+        let writing = a.spawn(write_until_it_fails(dialled));
+        assert_eq!(writing.await, Ok(ErrorKind::BrokenPipe));
+    });
+}
+
+#[test]
+fn who_waits_for_room_is_told_of_a_reset_when_a_crashed_host_is_back() {
+    run(async |sim| {
+        let (a, b, dialled, _accepted) = pair(sim, Link::new()).await;
+        let writing = a.spawn(write_until_it_fails(dialled));
+        sim.sleep(Duration::from_micros(100)).await; // its window is full, and nothing has arrived yet
+        b.crash();
+        sim.sleep(secs(1)).await;
+        b.restart();
+        assert_eq!(writing.await, Ok(ErrorKind::BrokenPipe));
+    });
+}
+
+#[test]
+fn what_had_arrived_outlives_its_sender_and_is_not_sent_again_to_who_comes_after() {
+    run(async |sim| {
+        let (a, b, mut dialled, mut accepted) = pair(sim, Link::new()).await;
+        write_all(&mut dialled, &[1; 100]).await.unwrap();
+        sim.sleep(secs(1)).await;
+        write_all(&mut dialled, &[2; 100]).await.unwrap();
+        a.cut(&b);
+        let (all, _reset) = read_all(&mut accepted).await;
+        assert_eq!(all[..100], [1; 100], "the second hundred is cut");
+
+        let (a, b, mut dialled, mut accepted) = pair(sim, Link::new()).await;
+        write_all(&mut dialled, &[1; 100]).await.unwrap();
+        write_all(&mut accepted, &[3; 100]).await.unwrap();
+        sim.sleep(secs(1)).await;
+        a.crash();
+        assert_eq!(read(&mut accepted).await.unwrap(), [1; 100]);
+        a.restart();
+        assert!(sim.timeout(secs(3600), read(&mut accepted)).await.is_err(), "that it has is acknowledged");
+        assert!(b.is_up());
     });
 }
 
@@ -208,6 +315,21 @@ fn a_partition_holds_everything_until_it_heals() {
         assert_eq!(sim.now() - healed, secs(1));
         assert_eq!(dialling.await.unwrap(), ErrorKind::ConnectionRefused);
         assert!(sim.now() - healed <= secs(3), "there and back, and tried again");
+    });
+}
+
+#[test]
+fn what_a_partition_held_takes_its_bandwidth_when_it_heals() {
+    run(async |sim| {
+        let (a, b, mut dialled, mut accepted) = pair(sim, Link::new().latency(secs(1)).bandwidth(1000)).await;
+        a.partition(&b);
+        write_all(&mut dialled, &[0; 5000]).await.unwrap();
+        drop(dialled);
+        sim.sleep(secs(60)).await;
+        a.heal(&b);
+        let healed = sim.now();
+        assert_eq!(read_all(&mut accepted).await.0.len(), 5000);
+        assert_eq!(sim.now() - healed, secs(6));
     });
 }
 

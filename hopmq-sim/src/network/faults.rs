@@ -42,8 +42,8 @@ impl Network {
             let Some(line) = lines.get_mut(number) else { continue };
             let [own, other] = both(&mut line.ways, side);
             if death == Death::Silent {
-                own.cut(random);
-                other.sink(Sink::Answering, wakers);
+                own.cut(now, random);
+                other.sink(Sink::Answering, now, wakers);
             }
             own.wake_all(timers, wakers);
             other.wake_all(timers, wakers);
@@ -66,7 +66,7 @@ impl Network {
         let [own, other] = both(&mut line.ways, side);
         own.finish(if other.has_unread() { Last::Reset } else { Last::End }, &path, now, random);
         own.arm(timers, now, wakers);
-        other.sink(Sink::Answering, wakers);
+        other.sink(Sink::Answering, now, wakers);
     }
 
     /// The host is there again. What others still send to its former connections is answered now.
@@ -146,7 +146,7 @@ impl Network {
                 let Self { lines, random, .. } = self;
                 let Some(line) = lines.get_mut(number) else { continue };
                 let [own, _] = both(&mut line.ways, side);
-                own.cut(random);
+                own.cut(now, random);
                 own.finish(Last::Reset, &path, now, random);
                 own.wake_all(timers, wakers);
             }
@@ -154,16 +154,23 @@ impl Network {
     }
 
     /// The connections between two hosts are gone for `a`, which is told, and `b` is never told: what it sends vanishes.
-    pub(crate) fn lose(&mut self, a: HostId, b: HostId, timers: &mut Timers, wakers: &mut Wakers) {
+    pub(crate) fn lose(
+        &mut self,
+        a: HostId,
+        b: HostId,
+        timers: &mut Timers,
+        now: Instant,
+        wakers: &mut Wakers,
+    ) {
         let numbers = self.between(a, b);
         let Self { lines, random, .. } = self;
         for number in numbers {
             let Some(line) = lines.get_mut(number) else { continue };
             let side = usize::from(line.side(0).is_some_and(|side| side.host != a));
             let [own, other] = both(&mut line.ways, side);
-            own.cut(random);
+            own.cut(now, random);
             own.wake_all(timers, wakers);
-            other.sink(Sink::Silent, wakers);
+            other.sink(Sink::Silent, now, wakers);
             other.wake_all(timers, wakers);
             let [own, _] = both(&mut line.sides, side);
             own.is_gone = true;
@@ -173,8 +180,7 @@ impl Network {
     /// From one host to the other nothing gets through any more.
     pub(crate) fn partition(&mut self, from: HostId, to: HostId, now: Instant) {
         self.change(from, to, |path| path.is_partitioned = true);
-        let ways = self.lines.iter_mut().flat_map(|(_, line)| line.ways.iter_mut());
-        ways.filter(|way| way.from == from && way.to == to).for_each(|way| way.hold(now));
+        self.lines.ways(from, to).for_each(|way| way.hold(now));
     }
 
     /// It does again, and what was held comes.
@@ -189,11 +195,9 @@ impl Network {
         self.change(from, to, |path| path.is_partitioned = false);
         let path = self.path(from, to);
         let Self { lines, random, .. } = self;
-        for way in lines.iter_mut().flat_map(|(_, line)| line.ways.iter_mut()) {
-            if way.from == from && way.to == to {
-                way.release(&path, now, random);
-                way.arm(timers, now, wakers);
-            }
+        for way in lines.ways(from, to) {
+            way.release(&path, now, random);
+            way.arm(timers, now, wakers);
         }
         self.answer_late(timers, now, wakers);
         self.wake_dials(wakers);

@@ -76,6 +76,12 @@ impl Lines {
         self.all.iter_mut().map(|(number, line)| (*number, line))
     }
 
+    /// What the connections have from one host to the other.
+    pub(super) fn ways(&mut self, from: HostId, to: HostId) -> impl Iterator<Item = &mut Way> {
+        let all = self.all.values_mut().flat_map(|line| line.ways.iter_mut());
+        all.filter(move |way| way.from == from && way.to == to)
+    }
+
     pub(super) fn remove(&mut self, number: u64) -> Option<Line> {
         self.all.remove(&number)
     }
@@ -106,7 +112,7 @@ impl Network {
             let last = if other.has_unread() { Last::Reset } else { Last::End };
             own.finish(last, &path, now, random);
             own.arm(timers, now, wakers);
-            other.sink(Sink::Answering, wakers);
+            other.sink(Sink::Answering, now, wakers);
         }
         if !other_side.is_held {
             let line = lines.remove(number);

@@ -92,6 +92,13 @@ impl Link {
         let nanos = (bytes as u128 * 1_000_000_000) / u128::from(bandwidth);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
+
+    /// How many bytes, begun ones among them, keep the wire busy for so long.
+    pub(super) fn carries(&self, time: Duration) -> usize {
+        let Some(bandwidth) = self.bandwidth else { return 0 };
+        let bytes = (time.as_nanos() * u128::from(bandwidth)).div_ceil(1_000_000_000);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
 }
 
 /// `latency 0.500 ms, jitter 0.500 ms`, and what else is said of it.

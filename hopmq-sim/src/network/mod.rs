@@ -1,5 +1,6 @@
 //! Hosts, and what they send each other.
 
+mod alarm;
 mod faults;
 mod line;
 mod link;
@@ -22,6 +23,7 @@ pub use stream::Stream;
 
 use crate::host::Program;
 use crate::random::Random;
+use crate::timers::Timers;
 use crate::wakers::Wakers;
 use line::{Line, Lines};
 use link::Path;
@@ -128,8 +130,27 @@ impl Network {
         self.paths.insert((from, to), path);
     }
 
-    pub(crate) fn set_link(&mut self, from: HostId, to: HostId, link: Link) {
+    /// The network is like this from now on, also for what has not been sent yet.
+    pub(crate) fn set_link(
+        &mut self,
+        from: HostId,
+        to: HostId,
+        link: Link,
+        timers: &mut Timers,
+        now: Instant,
+        wakers: &mut Wakers,
+    ) {
+        let was = self.link(from, to);
+        if was == link {
+            return;
+        }
         self.change(from, to, |path| path.link = link);
+        let path = self.path(from, to);
+        let Self { lines, random, .. } = self;
+        for way in lines.ways(from, to) {
+            way.change(&was, &path, now, random);
+            way.arm(timers, now, wakers);
+        }
     }
 
     pub(crate) fn link(&self, from: HostId, to: HostId) -> Link {

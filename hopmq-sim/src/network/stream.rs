@@ -108,8 +108,12 @@ impl Transport for Stream {
             if own.is_ended() || other.is_reset(now) {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
+            if chunks.iter().all(|chunk| chunk.is_empty()) {
+                return Poll::Ready(Ok(0));
+            }
             if own.room() == 0 {
                 own.wait_to_write(cx.waker(), wakers);
+                other.wait_for_reset(cx.waker(), timers, now, wakers);
                 return Poll::Pending;
             }
             let count = own.write(chunks, &there, now, random, |bytes| trace.mix_bytes(bytes));

@@ -6,9 +6,10 @@ use bytes::{BufMut as _, BytesMut};
 use hopmq::Instant;
 
 use super::HostId;
+use super::alarm::Alarm;
 use super::link::{Link, NEVER, Path};
 use crate::random::Random;
-use crate::timers::{Place, Timers};
+use crate::timers::Timers;
 use crate::wakers::{Wakers, keep};
 
 /// One direction of a connection.
@@ -18,10 +19,10 @@ pub(super) struct Way {
     pub(super) to: HostId,
     /// What was written and not yet read.
     bytes: VecDeque<u8>,
-    /// When it arrives: so many bytes each, in order.
-    segments: VecDeque<(Instant, usize)>,
+    /// When it goes: so many bytes each, at least one, in order.
+    segments: VecDeque<(When, usize)>,
     /// What comes behind it.
-    last: Option<(Instant, Last)>,
+    last: Option<(When, Last)>,
     /// Who would read is not there any more.
     pub(super) sink: Option<Sink>,
     /// Nothing arrives before this.
@@ -29,10 +30,24 @@ pub(super) struct Way {
     /// The wire is busy until then.
     busy_until: Instant,
     window: usize,
-    reader: Option<Waker>,
+    /// Who waits for something to arrive.
+    reader: Alarm,
+    /// Who waits for room.
     writer: Option<Waker>,
-    /// Wakes the reader when something arrives.
-    alarm: Option<Place>,
+    /// Who waits for room on the way back, and is told of a reset.
+    writer_back: Alarm,
+}
+
+/// When something goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct When {
+    /// Until then the wire is busy with it.
+    sent: Instant,
+    arrives: Instant,
+}
+
+impl When {
+    const NEVER: Self = Self { sent: NEVER, arrives: NEVER };
 }
 
 /// The end of what one side says.
@@ -73,9 +88,9 @@ impl Way {
             not_before: Instant::ZERO,
             busy_until: Instant::ZERO,
             window: link.window,
-            reader: None,
+            reader: Alarm::default(),
             writer: None,
-            alarm: None,
+            writer_back: Alarm::default(),
         }
     }
 
@@ -90,7 +105,7 @@ impl Way {
 
     /// The reader has been told that there is no connection.
     pub(super) fn is_reset(&self, now: Instant) -> bool {
-        self.last.is_some_and(|(at, last)| last == Last::Reset && at <= now)
+        self.last.is_some_and(|(when, last)| last == Last::Reset && when.arrives <= now)
     }
 
     /// How many bytes the writer may write.
@@ -125,41 +140,51 @@ impl Way {
         match &mut self.sink {
             Some(Sink::Answering(count) | Sink::Silent(count)) => *count += written,
             None => {
-                let at = self.arrival(written, path, now, random);
-                match self.segments.back_mut() {
-                    Some((last, count)) if *last == at => *count += written,
-                    _ => self.segments.push_back((at, written)),
-                }
+                let when = self.schedule(written, path, now, random);
+                self.push(when, written);
             }
         }
         written
     }
 
-    /// When something arrives that is sent now.
-    fn arrival(&mut self, bytes: usize, path: &Path, now: Instant, random: &mut Random) -> Instant {
+    fn push(&mut self, when: When, bytes: usize) {
+        match self.segments.back_mut() {
+            Some((last, count)) if last.arrives == when.arrives => {
+                *count += bytes;
+                last.sent = when.sent;
+            }
+            _ => self.segments.push_back((when, bytes)),
+        }
+    }
+
+    /// When something goes that is handed over now.
+    fn schedule(&mut self, bytes: usize, path: &Path, now: Instant, random: &mut Random) -> When {
         if path.is_partitioned {
-            return NEVER;
+            return When::NEVER;
         }
         self.busy_until = self.busy_until.max(now) + path.link.transmission(bytes);
-        let at = self.busy_until + path.link.delay(random);
-        self.not_before = self.not_before.max(at);
-        self.not_before
+        self.not_before = self.not_before.max(self.busy_until + path.link.delay(random));
+        When { sent: self.busy_until, arrives: self.not_before }
     }
 
     /// Says the last word, behind what was written.
     pub(super) fn finish(&mut self, last: Last, path: &Path, now: Instant, random: &mut Random) {
         let known = self.last.is_some_and(|(_, said)| said == Last::Reset || said == last);
         if !known {
-            let at = self.arrival(0, path, now, random);
-            self.last = Some((at, last));
+            self.last = Some((self.schedule(0, path, now, random), last));
         }
     }
 
-    /// The sender is gone at any byte: what is behind it was never sent.
-    pub(super) fn cut(&mut self, random: &mut Random) {
-        let kept = random.index(self.bytes.len() + 1);
-        self.forget_from(kept);
+    /// The sender is gone at any byte of what has not arrived: what is behind it was never sent.
+    pub(super) fn cut(&mut self, now: Instant, random: &mut Random) {
+        let arrived = self.count_arrived(now);
+        self.forget_from(arrived + random.index(self.bytes.len() - arrived + 1));
         self.last = None;
+    }
+
+    fn count_arrived(&self, now: Instant) -> usize {
+        let arrived = self.segments.iter().take_while(|(when, _)| when.arrives <= now);
+        arrived.map(|(_, count)| count).sum()
     }
 
     fn forget_from(&mut self, kept: usize) {
@@ -170,11 +195,14 @@ impl Way {
             left -= *count;
             *count > 0
         });
+        let tail = self.segments.back().map(|(when, _)| *when);
+        self.busy_until = tail.map_or(Instant::ZERO, |when| when.sent);
+        self.not_before = tail.map_or(Instant::ZERO, |when| when.arrives);
     }
 
-    /// Nobody reads any more; what was not read is counted as sent in vain.
-    pub(super) fn sink(&mut self, sink: fn(usize) -> Sink, wakers: &mut Wakers) {
-        let unread = self.bytes.len();
+    /// Nobody reads any more; what had not arrived is counted as sent in vain.
+    pub(super) fn sink(&mut self, sink: fn(usize) -> Sink, now: Instant, wakers: &mut Wakers) {
+        let unread = self.bytes.len() - self.count_arrived(now);
         self.forget_from(0);
         if !matches!(self.sink, Some(Sink::Silent(_))) {
             self.sink = Some(sink(unread));
@@ -189,15 +217,15 @@ impl Way {
     pub(super) fn arrived(&self, now: Instant, path: &Path) -> Arrived {
         let at_once = path.link.segment;
         let mut count = 0;
-        for (at, len) in &self.segments {
-            if *at > now || count >= at_once {
+        for (when, len) in &self.segments {
+            if when.arrives > now || count >= at_once {
                 break;
             }
             count += len;
         }
         match self.last {
             _ if count > 0 => Arrived::Bytes(count.min(at_once)),
-            Some((at, last)) if at <= now && self.segments.is_empty() => match last {
+            Some((when, last)) if when.arrives <= now && self.segments.is_empty() => match last {
                 Last::End => Arrived::End,
                 Last::Reset => Arrived::Reset,
             },
@@ -230,6 +258,18 @@ impl Way {
         keep(&mut self.writer, waker, wakers);
     }
 
+    /// Who waits to write on the way back is woken when a reset arrives on this one.
+    pub(super) fn wait_for_reset(
+        &mut self,
+        waker: &Waker,
+        timers: &mut Timers,
+        now: Instant,
+        wakers: &mut Wakers,
+    ) {
+        self.writer_back.keep(waker, timers, wakers);
+        self.arm(timers, now, wakers);
+    }
+
     pub(super) fn wait_to_read(
         &mut self,
         waker: &Waker,
@@ -237,49 +277,79 @@ impl Way {
         now: Instant,
         wakers: &mut Wakers,
     ) {
-        if keep(&mut self.reader, waker, wakers) {
-            self.disarm(timers, wakers);
-        }
+        self.reader.keep(waker, timers, wakers);
         self.arm(timers, now, wakers);
     }
 
-    fn disarm(&mut self, timers: &mut Timers, wakers: &mut Wakers) {
-        wakers.forget(self.alarm.take().and_then(|place| timers.disarm(place)));
-    }
-
-    /// Sees to it that the reader is woken when the next thing arrives.
+    /// Sees to it that everybody at its end is woken when the next thing arrives that concerns them.
     pub(super) fn arm(&mut self, timers: &mut Timers, now: Instant, wakers: &mut Wakers) {
-        let next = self.segments.front().map(|(at, _)| *at);
-        let next = next.or(self.last.map(|(at, _)| at)).filter(|at| *at < NEVER);
-        if self.alarm.map(|(at, _)| at) == next && next.is_none_or(|at| at > now) {
-            return;
-        }
-        self.disarm(timers, wakers);
-        match next {
-            Some(at) if at <= now => wakers.wake(self.reader.take()),
-            Some(at) => self.alarm = self.reader.clone().map(|reader| timers.arm(at, reader)),
-            None => {}
-        }
+        let last = self.last.map(|(when, _)| when);
+        let next = self.segments.front().map(|(when, _)| *when).or(last);
+        let reset = self.last.filter(|(_, last)| *last == Last::Reset).map(|(when, _)| when);
+        let comes = |when: When| Some(when.arrives).filter(|at| *at < NEVER);
+        self.reader.set(next.and_then(comes), timers, now, wakers);
+        self.writer_back.set(reset.and_then(comes), timers, now, wakers);
     }
 
     /// What has not arrived does not while nothing gets through.
     pub(super) fn hold(&mut self, now: Instant) {
-        let late = self.segments.iter_mut().map(|(at, _)| at).chain(self.last.as_mut().map(|(at, _)| at));
-        late.filter(|at| **at > now).for_each(|at| *at = NEVER);
+        let late =
+            self.segments.iter_mut().map(|(when, _)| when).chain(self.last.as_mut().map(|(when, _)| when));
+        late.filter(|when| when.arrives > now).for_each(|when| *when = When::NEVER);
     }
 
-    /// What was held comes at last.
+    /// What was held goes at last.
     pub(super) fn release(&mut self, path: &Path, now: Instant, random: &mut Random) {
-        let at = (now + path.link.delay(random)).max(self.not_before);
-        self.not_before = at;
-        let late = self.segments.iter_mut().map(|(at, _)| at).chain(self.last.as_mut().map(|(at, _)| at));
-        late.filter(|at| **at == NEVER).for_each(|late| *late = at);
+        self.send_again(|when| when.arrives == NEVER, path, now, random);
+    }
+
+    /// What has not gone over the link as it was goes as it is now.
+    pub(super) fn change(&mut self, was: &Link, path: &Path, now: Instant, random: &mut Random) {
+        if path.is_partitioned {
+            return; // all of it is held
+        }
+        self.split_at_the_wire(was, now);
+        self.send_again(|when| when.sent > now, path, now, random);
+    }
+
+    /// Of what is half way onto the wire, the part that is on it does not come back.
+    fn split_at_the_wire(&mut self, link: &Link, now: Instant) {
+        let Some(at) = self.segments.iter().position(|(when, _)| when.sent > now) else { return };
+        let before = at.checked_sub(1).and_then(|before| self.segments.get(before));
+        let not_before = before.map_or(Instant::ZERO, |(when, _)| when.arrives);
+        let Some((when, count)) = self.segments.get_mut(at) else { return };
+        let (whole, left) = (*when, when.sent - now);
+        let unsent = link.carries(left);
+        if let Some(sent) = count.checked_sub(unsent).filter(|sent| *sent > 0) {
+            let flies = whole.arrives - whole.sent;
+            *when = When { sent: now, arrives: (now + flies).max(not_before) };
+            *count = sent;
+            self.segments.insert(at + 1, (whole, unsent));
+        }
+    }
+
+    /// Sends what `is_late` anew, behind what is not.
+    fn send_again(&mut self, is_late: impl Fn(When) -> bool, path: &Path, now: Instant, random: &mut Random) {
+        self.busy_until = now;
+        self.not_before = now;
+        for (when, count) in std::mem::take(&mut self.segments) {
+            if is_late(when) {
+                let when = self.schedule(count, path, now, random);
+                self.push(when, count);
+            } else {
+                self.not_before = self.not_before.max(when.arrives);
+                self.push(when, count);
+            }
+        }
+        if let Some((_, last)) = self.last.filter(|(when, _)| is_late(*when)) {
+            self.last = Some((self.schedule(0, path, now, random), last));
+        }
     }
 
     /// Everybody who waits looks again.
     pub(super) fn wake_all(&mut self, timers: &mut Timers, wakers: &mut Wakers) {
-        self.disarm(timers, wakers);
-        wakers.wake(self.reader.take());
+        self.reader.ring(timers, wakers);
+        self.writer_back.ring(timers, wakers);
         wakers.wake(self.writer.take());
     }
 }
