@@ -35,13 +35,20 @@ pub(super) struct Accept<R: Runtime, L> {
     runtime: R,
     listener: L,
     timer: R::Timer,
+    /// The broker's, when this began.
+    life: u64,
     paused_until: Option<Instant>,
 }
 
 impl<R: Runtime, L: Listener> Accept<R, L> {
+    /// A broker that was shut down accepts again.
     pub(super) fn new(shared: Arc<Shared>, runtime: R, listener: L) -> Self {
         let timer = runtime.timer();
-        Self { shared, runtime, listener, timer, paused_until: None }
+        let mut state = shared.lock();
+        state.is_shut_down = false;
+        let life = state.life;
+        drop(state);
+        Self { shared, runtime, listener, timer, life, paused_until: None }
     }
 }
 
@@ -54,7 +61,7 @@ impl<R: Runtime, L: Listener> Future for Accept<R, L> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let mut state = this.shared.lock();
-        if state.is_shut_down {
+        if state.is_shut_down || state.life != this.life {
             return Poll::Ready(());
         }
         if !state.watchers.iter().any(|waker| waker.will_wake(cx.waker())) {

@@ -49,7 +49,8 @@ impl<R: Runtime> Broker<R> {
         Self { inner: Arc::new(Inner { shared, runtime, place: OnceLock::new() }) }
     }
 
-    /// Accepts connections from `listener`, in the background, until the broker shuts down.
+    /// Accepts connections from `listener`, in the background, until the broker shuts down. One that was shut down runs again
+    /// then, with what it has.
     pub fn serve(&self, listener: impl Listener) {
         let Inner { shared, runtime, .. } = &*self.inner;
         runtime.spawn(Accept::new(shared.clone(), runtime.clone(), listener));
@@ -111,7 +112,8 @@ impl<R: Runtime> Broker<R> {
         self.inner.shared.crash(disk);
     }
 
-    /// Accepts no more, closes every connection with 320 `CONNECTION_FORCED`, and waits until the last is gone.
+    /// Accepts no more, closes every connection with 320 `CONNECTION_FORCED`, and waits until the last is gone. Queues and messages
+    /// stay: whoever lets it [`serve`](Self::serve) or listen again finds them.
     ///
     /// Dropping the future stops waiting; the broker shuts down all the same.
     pub async fn shutdown(&self) {

@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) watchers: Vec<Waker>,
     /// No connection is accepted any more.
     pub(super) is_shut_down: bool,
+    /// How often it was shut down: a listener of an earlier life ends.
+    pub(super) life: u64,
 }
 
 impl Shared {
@@ -35,6 +37,7 @@ impl Shared {
             drivers: BTreeMap::new(),
             watchers: Vec::new(),
             is_shut_down: false,
+            life: 0,
         };
         Arc::new(Self { state: Mutex::new(state) })
     }
@@ -47,6 +50,7 @@ impl Shared {
     pub(super) fn shutdown(&self, now: Instant) {
         let mut state = self.lock();
         state.is_shut_down = true;
+        state.life += 1;
         state.engine.shutdown(now);
         let mut woken = std::mem::take(&mut state.watchers);
         state.collect_touched(&mut woken);
