@@ -18,7 +18,7 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
-/// What can go wrong: with hosts, by their names, or between two of them.
+/// What can go wrong: with hosts, by their names, or between two of them. Where it is not said, in both directions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultKind {
