@@ -12,7 +12,7 @@ use hopmq::{BrokerConfig, ConnectError, ConnectOptions, Connection, Disk, Endpoi
 use crate::broker::Broker;
 use crate::network::dial::dial;
 use crate::network::{Death, Dials, HostId, Link, Listener, Stream};
-use crate::tasks::{JoinHandle, joinable};
+use crate::tasks::JoinHandle;
 use crate::timers::{Elapsed, SimClock, SimTimer, Sleep, timeout};
 use crate::trace::What;
 use crate::wakers::Wakers;
@@ -24,7 +24,8 @@ use crate::world::{State, World};
 /// Cloning it gives another handle to the same host. It need not be up: what is asked of a host that is down fails as a
 /// machine without power does, and what is spawned there is dropped.
 ///
-/// What concerns a connection, a [cut](Self::cut) or a [partition](Self::partition), concerns only those between these two hosts.
+/// What concerns a connection, a [cut](Self::cut) or a [partition](Self::partition), concerns only those between these two hosts. A host
+/// can be its own peer: then it is about its loopback.
 #[derive(Clone)]
 pub struct Host {
     world: Arc<World>,
@@ -71,7 +72,7 @@ impl Host {
         self.world.lock().network.name(self.id).to_owned()
     }
 
-    /// Whether it runs.
+    /// Whether it runs: not after a [crash](Self::crash) or when it was [killed](Self::kill), until it [restarts](Self::restart).
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.world.lock().network.is_up(self.id)
@@ -109,14 +110,14 @@ impl Host {
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
-        let (future, handle) = joinable(future);
-        self.world.spawn(self.id, Box::pin(future), Location::caller());
-        handle
+        self.world.spawn_joinable(self.id, future, Location::caller())
     }
 
     /// Runs a program here: the future that `program` makes, now and anew after each [restart](Self::restart).
     ///
     /// What it has in memory goes with a crash. What is to outlive it, as a database does, belongs outside of `program`.
+    ///
+    /// What a task of this very host starts is a task of that life, which ends with it: who started it starts it again.
     #[track_caller]
     pub fn start<F>(&self, program: impl Fn(Self) -> F + Send + Sync + 'static)
     where
@@ -127,7 +128,10 @@ impl Host {
     }
 
     /// Starts a broker here, on port 5672: `amqp://` and the host's name is its URI, and guest may log in from every host.
-    /// It runs until the host goes down or the world is over, and again after each [restart](Self::restart).
+    /// It runs until the host goes down or the world is over, and again after each [restart](Self::restart), also when it was
+    /// [shut down](hopmq::Broker::shutdown). Where that one was shut down and another is started, that one does not come back.
+    ///
+    /// A broker that is started by a task of this very host ends with that life, and its disk too.
     ///
     /// # Errors
     ///
@@ -136,23 +140,36 @@ impl Host {
         let listener = self.listen(Broker::PORT)?;
         let broker = hopmq::Broker::new(self.clone(), config);
         broker.serve(listener);
-        self.world.lock().network.add_program(self.id, Program::Broker(broker.clone()));
+        if !self.world.is_within(self.id) {
+            let mut state = self.world.lock();
+            let former = state.network.take_brokers(self.id);
+            state.network.add_program(self.id, Program::Broker(broker.clone()));
+            drop(state);
+            drop(former);
+        }
         Ok(Broker::new(self.clone(), broker))
     }
 
     fn launch(&self, program: Program) {
         self.run(&program);
-        self.world.lock().network.add_program(self.id, program);
+        if !self.world.is_within(self.id) {
+            self.world.lock().network.add_program(self.id, program);
+        }
     }
 
     fn run(&self, program: &Program) {
         match program {
-            Program::Factory(factory, at) => self.world.spawn(self.id, factory(self.clone()), at),
-            Program::Broker(broker) => {
-                if let Ok(listener) = self.listen(Broker::PORT) {
-                    broker.serve(listener);
-                }
+            Program::Factory(factory, at) => {
+                let (factory, host) = (factory.clone(), self.clone());
+                // Made by the task, so that what is started meanwhile is its own.
+                self.world.spawn(self.id, Box::pin(async move { factory(host).await }), at);
             }
+            Program::Broker(broker) => match self.listen(Broker::PORT) {
+                Ok(listener) => broker.serve(listener),
+                Err(_) => {
+                    self.happens("has no broker: its port is in use", |_, _, _, _| true);
+                }
+            },
         }
     }
 
@@ -160,7 +177,8 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// When the URI is wrong, or there is no connection within `connection_timeout` (10 s where the URI does not say).
+    /// When the URI is wrong, or there is no connection within `connection_timeout` (10 s where the URI does not say),
+    /// or the host is down.
     pub async fn connect(&self, uri: &str) -> Result<Connection, ConnectError> {
         self.connect_with(uri.parse()?).await
     }
@@ -169,8 +187,14 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// When there is no connection within `connect_timeout`.
+    /// When there is no connection within `connect_timeout`, or the host is down.
     pub async fn connect_with(&self, options: ConnectOptions) -> Result<Connection, ConnectError> {
+        if !self.is_up()
+            && let Some(endpoint) = options.endpoints().into_iter().next()
+        {
+            let error = self.world.lock().network.is_down(self.id);
+            return Err(ConnectError::Dial { endpoint, error });
+        }
         Connection::connect(self, self.clone(), options).await
     }
 
@@ -183,34 +207,36 @@ impl Host {
         Listener::new(&self.world, self.id, port)
     }
 
-    /// Opens a stream to a port of the host with this name. `localhost` is this one. It waits, as a kernel would for a while, for a
-    /// host that cannot be reached.
+    /// Opens a stream to a port of the host with this name, in upper or lower case. `localhost` and the addresses `127.0.0.1` and
+    /// `::1` are this one. It waits, as a kernel would for a while, for a host that cannot be reached, and for one where 128
+    /// connections wait to be accepted.
     ///
     /// # Errors
     ///
-    /// When nobody has that name, or nobody listens there.
+    /// When nobody has that name, nobody listens there, or this host is down.
     pub async fn dial(&self, name: &str, port: u16) -> io::Result<Stream> {
         dial(&self.world, self.id, name, port).await
     }
 
     /// The power goes. Nothing that runs here is polled again, nothing is flushed, and connections are cut at any byte of what
-    /// was under way; the others hear nothing of it until they send something and the host is back. A host that is down
-    /// stays so.
+    /// was under way from here; what had arrived at others can be read there. They hear nothing of it until the host is back and
+    /// gets something of a connection that it does not know any more, which it answers with a reset: what was sent to it and had not arrived
+    /// is such, as it is sent again; what had arrived and was not read is not. A host that is down stays so.
     pub fn crash(&self) {
         self.go_down(Death::Silent, "crashes");
     }
 
-    /// The same, but the kernel lives on and closes the connections: what was written arrives, and then their end.
+    /// The same, but the kernel lives on: it closes the connections, so that what was written arrives and then their end, refuses
+    /// dials, and answers with a reset what still comes. A [crash](Self::crash) ends that, too.
     pub fn kill(&self) {
         self.go_down(Death::Closed, "is killed");
     }
 
     fn go_down(&self, death: Death, how: &'static str) {
-        let mut was_up = false;
-        self.happens(how, |id, state, now, wakers| {
-            was_up = state.network.bring_down(id, death, &mut state.timers, now, wakers);
+        let has_happened = self.happens(how, |id, state, now, wakers| {
+            state.network.bring_down(id, death, &mut state.timers, now, wakers)
         });
-        if !was_up {
+        if !has_happened {
             return;
         }
         // First what it had on its disk: what its tasks do when they are dropped never came to that.
@@ -224,9 +250,10 @@ impl Host {
         drop(tasks);
     }
 
-    /// Its disk is empty: brokers come back without queues and messages. Crashes the host if it is up.
+    /// Its disk is empty: brokers come back without queues and messages. [Crashes](Self::crash) the host if it is up.
     pub fn wipe(&self) {
         self.crash();
+        self.happens("loses its disk", |_, _, _, _| true);
         let programs = self.world.lock().network.programs(self.id);
         for program in &programs {
             if let Program::Broker(broker) = program {
@@ -238,11 +265,10 @@ impl Host {
     /// Comes back after a crash: what was [started](Self::start) here runs anew, brokers with what they had on their disk. A host that is
     /// up goes on.
     pub fn restart(&self) {
-        let mut was_down = false;
-        self.happens("restarts", |id, state, now, wakers| {
-            was_down = state.network.bring_up(id, &mut state.timers, now, wakers);
+        let has_happened = self.happens("restarts", |id, state, now, wakers| {
+            state.network.bring_up(id, &mut state.timers, now, wakers)
         });
-        if was_down {
+        if has_happened {
             let programs = self.world.lock().network.programs(self.id);
             programs.iter().for_each(|program| self.run(program));
         }
@@ -259,7 +285,8 @@ impl Host {
         self.world.unpark();
     }
 
-    /// Makes the network between here and `peer` like this, in both directions.
+    /// Makes the network between here and `peer` like this, in both directions: for what is sent from now on, and for what waits to be
+    /// sent. What is on its way arrives when it would have, and what is behind it not before.
     pub fn set_link(&self, peer: &Self, link: Link) {
         self.set_link_to(peer, link);
         peer.set_link_to(self, link);
@@ -268,7 +295,7 @@ impl Host {
     /// Makes the network from here to `peer` like this; the way back stays as it is.
     pub fn set_link_to(&self, peer: &Self, link: Link) {
         self.happens_between(peer, "has another link", |[from, to], state, now, wakers| {
-            state.network.set_link(from, to, link, &mut state.timers, now, wakers);
+            state.network.set_link(from, to, link, &mut state.timers, now, wakers)
         });
     }
 
@@ -278,10 +305,11 @@ impl Host {
         self.world.lock().network.link(self.id, peer.id)
     }
 
-    /// The connections with `peer` break, at any byte of what is under way, and both sides are told.
+    /// The connections with `peer` break, at any byte of what is under way, and both sides are told. What had arrived can be read.
     pub fn cut(&self, peer: &Self) {
         self.happens_between(peer, "cut", |[a, b], state, now, wakers| {
             state.network.cut(a, b, &mut state.timers, now, wakers);
+            true
         });
     }
 
@@ -290,6 +318,7 @@ impl Host {
     pub fn lose(&self, peer: &Self) {
         self.happens_between(peer, "half open", |[a, b], state, now, wakers| {
             state.network.lose(a, b, &mut state.timers, now, wakers);
+            true
         });
     }
 
@@ -300,18 +329,18 @@ impl Host {
         peer.partition_to(self);
     }
 
-    /// Nothing gets through from here to `peer`; the other direction is as it was.
+    /// Nothing gets through from here to `peer`; the other direction is as it was, acknowledgements of its bytes included.
     pub fn partition_to(&self, peer: &Self) {
         self.happens_between(peer, "partition", |[from, to], state, now, _| {
-            state.network.partition(from, to, now);
+            state.network.partition(from, to, now)
         });
     }
 
-    /// Ends a partition, in both directions: what was held arrives.
+    /// Ends a partition, in both directions: what was held is sent.
     pub fn heal(&self, peer: &Self) {
         for (from, to) in [(self, peer), (peer, self)] {
             from.happens_between(to, "heal", |[from, to], state, now, wakers| {
-                state.network.heal(from, to, &mut state.timers, now, wakers);
+                state.network.heal(from, to, &mut state.timers, now, wakers)
             });
         }
     }
@@ -333,33 +362,41 @@ impl Host {
 
     fn set_dials(&self, peer: &Self, is: &'static str, dials: Dials) {
         self.happens_between(peer, is, |[from, to], state, _, wakers| {
-            state.network.set_dials(from, to, dials, wakers);
+            state.network.set_dials(from, to, dials, wakers)
         });
     }
 
-    fn happens(&self, is: &'static str, work: impl FnOnce(HostId, &mut State, Instant, &mut Wakers)) {
-        let (now, mut wakers) = (self.world.now(), Wakers::default());
-        {
-            let state = &mut *self.world.lock();
-            state.trace.add(now, What::Host { host: self.id, is });
-            work(self.id, state, now, &mut wakers);
-        }
-        wakers.release();
+    /// Does something to this host, which says whether it has changed anything: only that is in the trace.
+    fn happens(
+        &self,
+        is: &'static str,
+        work: impl FnOnce(HostId, &mut State, Instant, &mut Wakers) -> bool,
+    ) -> bool {
+        self.does(What::Host { host: self.id, is }, |state, now, wakers| work(self.id, state, now, wakers))
     }
 
     fn happens_between(
         &self,
         peer: &Self,
         is: &'static str,
-        work: impl FnOnce([HostId; 2], &mut State, Instant, &mut Wakers),
+        work: impl FnOnce([HostId; 2], &mut State, Instant, &mut Wakers) -> bool,
     ) {
+        let what = What::Between { from: self.id, to: peer.id, is };
+        self.does(what, |state, now, wakers| work([self.id, peer.id], state, now, wakers));
+    }
+
+    fn does(&self, what: What, work: impl FnOnce(&mut State, Instant, &mut Wakers) -> bool) -> bool {
         let (now, mut wakers) = (self.world.now(), Wakers::default());
-        {
+        let has_happened = {
             let state = &mut *self.world.lock();
-            state.trace.add(now, What::Between { from: self.id, to: peer.id, is });
-            work([self.id, peer.id], state, now, &mut wakers);
-        }
+            let has_happened = work(state, now, &mut wakers);
+            if has_happened {
+                state.trace.add(now, what);
+            }
+            has_happened
+        };
         wakers.release();
+        has_happened
     }
 }
 

@@ -68,6 +68,10 @@
 //! * Your own disk: what a program is to find again after a restart belongs outside of the closure given to [`Host::start`]. Nothing there is
 //!   lost or torn.
 //! * Packets: none is lost, doubled or reordered, as TCP hides that; it shows as latency. Clocks of hosts do not drift.
+//! * Acknowledgements of TCP: that a reader has made room, its writer knows at once, also through a partition and over a slow link. So a
+//!   [partition in one direction](Host::partition_to) does not hold back the other, as it would once a window is full.
+//! * Kernels that give up: a connection through a partition lives as long as both ends want it, and a dial waits as long as who dials.
+//! * Discarded input: bytes that have arrived can be read, also when a reset comes behind them. Linux does that too, other systems do not.
 //! * RabbitMQ: the broker is HopMQ's own, which answers as RabbitMQ does as far as it goes; clusters, quorum queues and streams it does not
 //!   have. Test against the real one too.
 //! * TLS, with the feature `tls`, works, but its bytes are random, so runs of one seed differ.
@@ -97,7 +101,7 @@ pub use network::{Link, Listener, Stream};
 pub use random::Random;
 pub use settings::Builder;
 pub use sim::{RunError, Sim};
-pub use tasks::{Crashed, JoinHandle};
+pub use tasks::{JoinError, JoinHandle};
 pub use timers::{Elapsed, SimClock, SimTimer, Sleep};
 
 // The examples in it are compiled and run as documentation tests.

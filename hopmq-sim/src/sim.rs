@@ -10,14 +10,14 @@ use crate::host::Host;
 use crate::network::HostId;
 use crate::random::Random;
 use crate::settings::Builder;
-use crate::tasks::{JoinHandle, joinable};
+use crate::tasks::JoinHandle;
 use crate::timers::{Elapsed, Sleep, timeout};
 use crate::trace::{Seconds, What};
 use crate::world::World;
 
 /// A world of its own: hosts, a network between them, a clock. Everything in it follows from the seed.
 ///
-/// Cloning it gives another handle to the same world.
+/// Cloning it gives another handle to the same world. A world that has not run is over when the last of them is dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -41,6 +41,17 @@ use crate::world::World;
 #[derive(Debug, Clone)]
 pub struct Sim {
     pub(crate) world: Arc<World>,
+    _owner: Arc<Owner>,
+}
+
+/// Ends the world when no [`Sim`] is left that could run it: what it holds may hold it.
+#[derive(Debug)]
+struct Owner(Arc<World>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// Why a world came to its end before the test.
@@ -135,8 +146,8 @@ impl Sim {
         Builder::new(seed)
     }
 
-    pub(crate) const fn of(world: Arc<World>) -> Self {
-        Self { world }
+    pub(crate) fn of(world: Arc<World>) -> Self {
+        Self { _owner: Arc::new(Owner(world.clone())), world }
     }
 
     /// Runs `main` to its end, with everything that it starts. Then the world is over: what still runs is dropped.
@@ -154,7 +165,7 @@ impl Sim {
         self.world.run(main)
     }
 
-    /// The host of this name: a new one, or the one that has it already.
+    /// The host of this name, in upper or lower case: a new one, or the one that has it already.
     #[must_use]
     pub fn host(&self, name: &str) -> Host {
         Host::named(&self.world, name)
@@ -166,9 +177,7 @@ impl Sim {
         &self,
         future: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
-        let (future, handle) = joinable(future);
-        self.world.spawn(HostId::NOWHERE, Box::pin(future), Location::caller());
-        handle
+        self.world.spawn_joinable(HostId::NOWHERE, future, Location::caller())
     }
 
     /// What everything follows from.
@@ -205,8 +214,8 @@ impl Sim {
 
     /// Puts a line into the trace.
     pub fn note(&self, text: impl Into<String>) {
-        let now = self.now();
-        self.world.lock().trace.add(now, What::Note(text.into()));
+        let (now, text) = (self.now(), text.into());
+        self.world.lock().trace.add(now, What::Note(text));
     }
 
     /// A hash over everything that has happened: tasks polled, bytes carried, timers, faults, notes. The same seed and code

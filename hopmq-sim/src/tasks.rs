@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use crate::network::HostId;
 use crate::random::Random;
+use crate::world::World;
 
 pub(crate) type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -106,14 +107,14 @@ impl fmt::Debug for Task {
 }
 
 impl Tasks {
-    /// Adds a task, and returns what wakes it for the first time.
+    /// Adds a task, and returns which it is and what wakes it for the first time.
     pub(crate) fn insert(
         &mut self,
         host: HostId,
         future: Boxed,
         spawned_at: &'static Location<'static>,
         ready: &Arc<Ready>,
-    ) -> Waker {
+    ) -> (TaskId, Waker) {
         self.last += 1;
         let slot = self.free.pop().unwrap_or(self.slots.len());
         let id = TaskId { slot, serial: self.last };
@@ -125,7 +126,7 @@ impl Tasks {
             Some(free) => *free = Some(task),
             None => self.slots.push(Some(task)),
         }
-        waker
+        (id, waker)
     }
 
     fn get(&mut self, id: TaskId) -> Option<&mut Task> {
@@ -154,13 +155,11 @@ impl Tasks {
         }
     }
 
-    pub(crate) fn remove(&mut self, id: TaskId) {
-        if self.get(id).is_some()
-            && let Some(slot) = self.slots.get_mut(id.slot)
-        {
-            *slot = None;
-            self.free.push(id.slot);
-        }
+    /// Takes a task out; its future, unless it is being polled, is to be dropped without the lock.
+    pub(crate) fn remove(&mut self, id: TaskId) -> Option<Boxed> {
+        self.get(id)?;
+        self.free.push(id.slot);
+        self.slots.get_mut(id.slot)?.take()?.future
     }
 
     /// Takes the tasks out that run on these hosts; to be dropped without the lock.
@@ -183,9 +182,13 @@ impl Tasks {
 
 /// What has come of a task.
 #[derive(Debug)]
-struct Outcome<T> {
+pub(crate) struct Outcome<T> {
     output: Option<T>,
+    /// Its future is no more.
     is_over: bool,
+    is_aborted: bool,
+    /// Its output, or that there is none, has been given away.
+    is_told: bool,
     waker: Option<Waker>,
 }
 
@@ -209,25 +212,57 @@ impl<T> Drop for Report<T> {
 }
 
 /// Waits for a task. Dropping it leaves the task running.
-#[derive(Debug)]
-#[must_use = "a task runs without it, but its output is lost"]
-pub struct JoinHandle<T>(Arc<Mutex<Outcome<T>>>);
+///
+/// It gives the task's output once, or why there is none; whoever asks again waits for ever.
+pub struct JoinHandle<T> {
+    outcome: Arc<Mutex<Outcome<T>>>,
+    /// None when it never ran, as its host was down.
+    task: Option<(Arc<World>, TaskId)>,
+}
 
-/// The task went with its host.
+/// Why a task has no output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the host crashed")]
-pub struct Crashed;
+pub enum JoinError {
+    /// It went with its host, or its host was down when it was spawned; or the world is over.
+    #[error("the host crashed")]
+    Crashed,
+    /// [`JoinHandle::abort`] ended it.
+    #[error("the task was aborted")]
+    Aborted,
+}
+
+impl<T> JoinHandle<T> {
+    pub(crate) const fn new(outcome: Arc<Mutex<Outcome<T>>>, task: Option<(Arc<World>, TaskId)>) -> Self {
+        Self { outcome, task }
+    }
+
+    /// Whether the task has come to its end, by itself or not.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        lock(&self.outcome).is_over
+    }
+
+    /// Ends the task: its future is dropped, at once unless it is the one that calls this; then when it waits next. A task that has come
+    /// to its end is left as it is.
+    pub fn abort(&self) {
+        let mut outcome = lock(&self.outcome);
+        outcome.is_aborted |= !outcome.is_over;
+        drop(outcome);
+        if let Some((world, id)) = &self.task {
+            world.abort(*id);
+        }
+    }
+}
 
 impl<T> Future for JoinHandle<T> {
-    type Output = Result<T, Crashed>;
+    type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut outcome = lock(&self.0);
-        if let Some(output) = outcome.output.take() {
-            return Poll::Ready(Ok(output));
-        }
-        if outcome.is_over {
-            return Poll::Ready(Err(Crashed));
+        let mut outcome = lock(&self.outcome);
+        if outcome.is_over && !outcome.is_told {
+            outcome.is_told = true;
+            let why = if outcome.is_aborted { JoinError::Aborted } else { JoinError::Crashed };
+            return Poll::Ready(outcome.output.take().ok_or(why));
         }
         let stale = outcome.waker.replace(cx.waker().clone());
         drop(outcome);
@@ -236,16 +271,23 @@ impl<T> Future for JoinHandle<T> {
     }
 }
 
-/// A future that reports to a handle.
-pub(crate) fn joinable<T: Send + 'static>(
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("is_finished", &self.is_finished()).finish_non_exhaustive()
+    }
+}
+
+/// A future that reports what comes of it.
+pub(crate) fn reporting<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
-) -> (impl Future<Output = ()> + Send + 'static, JoinHandle<T>) {
-    let outcome = Arc::new(Mutex::new(Outcome { output: None, is_over: false, waker: None }));
+) -> (impl Future<Output = ()> + Send + 'static, Arc<Mutex<Outcome<T>>>) {
+    let outcome = Outcome { output: None, is_over: false, is_aborted: false, is_told: false, waker: None };
+    let outcome = Arc::new(Mutex::new(outcome));
     let report = Report(outcome.clone());
     let reporting = async move {
         let report = report;
         let output = future.await;
         lock(&report.0).output = Some(output);
     };
-    (reporting, JoinHandle(outcome))
+    (reporting, outcome)
 }

@@ -13,7 +13,7 @@ use crate::network::{HostId, Network};
 use crate::random::Random;
 use crate::settings::Settings;
 use crate::sim::RunError;
-use crate::tasks::{Bell, Boxed, Ready, TaskId, Tasks};
+use crate::tasks::{Bell, Boxed, JoinHandle, Ready, TaskId, Tasks, reporting};
 use crate::timers::{SimClock, SimTimer, Timers};
 use crate::trace::{Seconds, Trace};
 use crate::watches::Watches;
@@ -46,6 +46,8 @@ pub(crate) struct State {
     given: Option<Vec<Vec<Fault>>>,
     /// Woken tasks of frozen hosts.
     parked: Vec<TaskId>,
+    /// Where the task runs that is being polled.
+    running: Option<HostId>,
     polls: u64,
     life: Life,
 }
@@ -77,6 +79,7 @@ impl World {
             schedules: Vec::new(),
             given: None,
             parked: Vec::new(),
+            running: None,
             polls: 0,
             life: Life::New,
         };
@@ -101,16 +104,40 @@ impl World {
     }
 
     /// Runs `future` on a host. When that is down, or the world is over, it is dropped.
-    pub(crate) fn spawn(&self, host: HostId, future: Boxed, spawned_at: &'static Location<'static>) {
+    pub(crate) fn spawn(
+        &self,
+        host: HostId,
+        future: Boxed,
+        spawned_at: &'static Location<'static>,
+    ) -> Option<TaskId> {
         let mut state = self.lock();
         if state.life == Life::Over || !state.network.is_up(host) {
             drop(state);
             drop(future);
-            return;
+            return None;
         }
-        let waker = state.tasks.insert(host, future, spawned_at, &self.ready);
+        let (id, waker) = state.tasks.insert(host, future, spawned_at, &self.ready);
         drop(state);
         waker.wake();
+        Some(id)
+    }
+
+    /// Runs `future` on a host, and gives what waits for its output.
+    pub(crate) fn spawn_joinable<T: Send + 'static>(
+        self: &Arc<Self>,
+        host: HostId,
+        future: impl Future<Output = T> + Send + 'static,
+        spawned_at: &'static Location<'static>,
+    ) -> JoinHandle<T> {
+        let (future, outcome) = reporting(future);
+        let task = self.spawn(host, Box::pin(future), spawned_at);
+        JoinHandle::new(outcome, task.map(|id| (self.clone(), id)))
+    }
+
+    /// Drops a task's future, now or when it has been polled.
+    pub(crate) fn abort(&self, id: TaskId) {
+        let gone = self.lock().tasks.remove(id);
+        drop(gone);
     }
 
     /// Runs until `main` is ready, and drops everything else then.
@@ -155,17 +182,17 @@ impl World {
         }
         state.count(id, &self.settings)?;
         let Some((mut future, waker)) = state.tasks.begin(id) else { return Ok(()) };
+        state.running = Some(host);
         drop(state);
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+        let gone = match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(()) => {
                 drop(future);
-                self.lock().tasks.remove(id);
+                self.lock().tasks.remove(id)
             }
-            Poll::Pending => {
-                let gone = self.lock().tasks.end(id, future);
-                drop(gone);
-            }
-        }
+            Poll::Pending => self.lock().tasks.end(id, future),
+        };
+        drop(gone);
+        self.lock().running = None;
         Ok(())
     }
 
@@ -230,16 +257,21 @@ impl World {
         std::mem::take(&mut self.lock().schedules)
     }
 
+    /// Whether this is called by a task of this host.
+    pub(crate) fn is_within(&self, host: HostId) -> bool {
+        self.lock().running == Some(host)
+    }
+
     /// Ends everything that still runs. What holds the world is held by the world, so nothing else would.
-    fn end(&self) {
+    pub(crate) fn end(&self) {
         let mut state = self.lock();
         state.life = Life::Over;
         let tasks = state.tasks.take(|_| true);
-        let wakers = (state.network.end(), state.watches.clear());
+        let network = (state.network.end(), state.watches.clear());
         let timers = state.timers.clear();
         let programs = state.network.take_programs();
         drop(state);
-        drop((tasks, wakers, timers, programs));
+        drop((tasks, network, timers, programs));
     }
 }
 

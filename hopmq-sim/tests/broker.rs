@@ -96,6 +96,66 @@ fn a_broker_that_is_frozen_is_given_up_after_its_heartbeats_and_found_again() {
 }
 
 #[test]
+fn a_broker_that_was_shut_down_comes_back_with_its_host() {
+    run(async |sim| {
+        let (rabbit, user) = (sim.host("rabbit"), sim.host("user"));
+        let broker = rabbit.broker(BrokerConfig::default()).unwrap();
+        let (_connection, channel) = open(&user).await;
+        channel.declare_queue("q").durable().await.unwrap();
+        broker.shutdown().await;
+        let connected = user.connect("amqp://rabbit?connection_timeout=5000").await;
+        assert!(connected.is_err(), "it is shut down");
+        rabbit.kill();
+        rabbit.restart();
+        user.connect("amqp://rabbit?connection_timeout=5000").await.unwrap();
+        assert!(broker.queue("/", "q").is_some());
+
+        // Another takes its place, and keeps it.
+        broker.shutdown().await;
+        let other = rabbit.broker(BrokerConfig::default()).unwrap();
+        rabbit.kill();
+        rabbit.restart();
+        let connection = user.connect("amqp://rabbit?connection_timeout=5000").await.unwrap();
+        assert_eq!((broker.connections(), other.connections()), (0, 1));
+        connection.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_broker_that_a_program_starts_is_new_in_each_life() {
+    run(async |sim| {
+        let (rabbit, user) = (sim.host("rabbit"), sim.host("user"));
+        rabbit.start(|host| async move {
+            let _broker = host.broker(BrokerConfig::default()).unwrap();
+            std::future::pending::<()>().await;
+        });
+        let (_connection, channel) = open(&user).await;
+        channel.declare_queue("q").durable().await.unwrap();
+        for _ in 0..3 {
+            rabbit.crash();
+            rabbit.restart();
+            let (_connection, channel) = open(&user).await;
+            assert!(channel.declare_queue("q").passive().await.is_err());
+        }
+    });
+}
+
+#[test]
+fn a_broker_is_found_by_its_name_in_any_case_and_by_localhost_from_its_host() {
+    run(async |sim| {
+        let rabbit = sim.host("Rabbit_1");
+        let broker = rabbit.broker(BrokerConfig::default()).unwrap();
+        for uri in [&*broker.uri(), "amqp://rabbit_1", "amqp://RABBIT_1"] {
+            assert!(sim.host("user").connect(uri).await.is_ok(), "{uri}");
+        }
+        for uri in ["amqp://localhost", "amqp://127.0.0.1", "amqp://[::1]"] {
+            assert!(rabbit.connect(uri).await.is_ok(), "{uri}");
+        }
+        assert_eq!(sim.host("rabbit_1").name(), "Rabbit_1");
+    });
+}
+
+#[test]
 fn one_port_is_one_broker_and_a_dead_host_has_none() {
     run(async |sim| {
         let rabbit = sim.host("rabbit");

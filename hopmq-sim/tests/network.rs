@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use hopmq_sim::io::Transport;
-use hopmq_sim::{Host, Link, Sim, Stream};
+use hopmq_sim::{Host, JoinError, Link, Sim, Stream};
 
 const PORT: u16 = 7;
 
@@ -379,6 +379,107 @@ fn of_a_process_that_is_killed_the_end_is_heard() {
 }
 
 #[test]
+fn the_kernel_of_a_killed_process_refuses_dials_and_answers_writes() {
+    run(async |sim| {
+        let (a, b, mut dialled, _accepted) = pair(sim, Link::new()).await;
+        let _listener = b.listen(PORT).unwrap();
+        b.kill();
+        assert!(!b.is_up());
+        let refused = sim.timeout(secs(1), a.dial("b", PORT)).await.unwrap().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(read(&mut dialled).await.unwrap(), b"", "the end");
+        write_all(&mut dialled, b"are you there?").await.unwrap();
+        let reset = sim.timeout(secs(1), read(&mut dialled)).await.unwrap().unwrap_err();
+        assert_eq!(reset.kind(), ErrorKind::ConnectionReset);
+        // Then the power goes, too.
+        b.crash();
+        assert!(sim.timeout(secs(3600), a.dial("b", PORT)).await.is_err());
+        b.kill();
+        assert!(sim.timeout(secs(3600), a.dial("b", PORT)).await.is_err(), "that brings no kernel back");
+        b.restart();
+        assert_eq!(a.dial("b", PORT).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    });
+}
+
+#[test]
+fn who_accepts_is_told_of_a_crash() {
+    run(async |sim| {
+        let host = sim.host("h");
+        for goes_down in [Host::crash, Host::kill] {
+            let mut listener = host.listen(PORT).unwrap();
+            let accepting = sim.spawn(async move { listener.accept().await.map(drop).unwrap_err() });
+            sim.sleep(secs(1)).await;
+            goes_down(&host);
+            let error = accepting.await.unwrap();
+            assert_eq!(
+                (error.kind(), error.to_string()),
+                (ErrorKind::NotConnected, "host h is down".to_owned())
+            );
+            host.restart();
+        }
+    });
+}
+
+#[test]
+fn a_host_that_is_down_dials_nobody() {
+    run(async |sim| {
+        let (a, b) = (sim.host("a"), sim.host("b"));
+        let mut listener = b.listen(PORT).unwrap();
+        a.crash();
+        let error = a.dial("b", PORT).await.unwrap_err();
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::NotConnected, "host a is down".to_owned()));
+        let error = a.connect("amqp://b").await.unwrap_err();
+        assert_eq!(error.to_string(), "cannot connect to b:5672: host a is down");
+        assert!(sim.timeout(secs(60), listener.accept()).await.is_err());
+
+        // It goes down while it dials.
+        a.restart();
+        b.crash();
+        let dialling = {
+            let a = a.clone();
+            sim.spawn(async move { a.dial("b", PORT).await.map(drop) })
+        };
+        sim.sleep(secs(1)).await;
+        a.crash();
+        b.restart();
+        assert_eq!(dialling.await.unwrap().unwrap_err().kind(), ErrorKind::NotConnected);
+    });
+}
+
+#[test]
+fn a_crowd_gets_in_by_and_by() {
+    run(async |sim| {
+        let (a, b) = (sim.host("a"), sim.host("b"));
+        a.set_link(&b, Link::new().jitter(Duration::ZERO));
+        let mut listener = b.listen(PORT).unwrap();
+        let dial = || {
+            let a = a.clone();
+            a.clone().spawn(async move { a.dial("b", PORT).await })
+        };
+        let dialling: Vec<_> = (0..300).map(|_| dial()).collect();
+        sim.sleep(secs(60)).await;
+        assert_eq!(dialling.iter().filter(|task| task.is_finished()).count(), 128);
+        let mut accepted = Vec::new();
+        for _ in 0..300 {
+            accepted.push(sim.timeout(secs(5), listener.accept()).await.unwrap().unwrap());
+        }
+        for task in dialling {
+            assert!(task.await.unwrap().is_ok());
+        }
+
+        // Those who wait are refused when nobody will accept any more.
+        let dialling: Vec<_> = (0..130).map(|_| dial()).collect();
+        sim.sleep(secs(60)).await;
+        drop(listener);
+        let mut refused = 0;
+        for task in dialling {
+            refused += usize::from(sim.timeout(secs(5), task).await.unwrap().unwrap().is_err());
+        }
+        assert_eq!(refused, 2);
+    });
+}
+
+#[test]
 fn tasks_go_with_their_host_and_programs_come_back() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -403,8 +504,8 @@ fn tasks_go_with_their_host_and_programs_come_back() {
         assert_eq!((Arc::strong_count(&token), starts.load(Ordering::Relaxed)), (2, 1));
         host.crash();
         assert_eq!(Arc::strong_count(&token), 1, "it is dropped at once");
-        assert_eq!(task.await, Err(hopmq_sim::Crashed));
-        assert_eq!(host.spawn(async {}).await, Err(hopmq_sim::Crashed), "the host is down");
+        assert_eq!(task.await, Err(JoinError::Crashed));
+        assert_eq!(host.spawn(async {}).await, Err(JoinError::Crashed), "the host is down");
         assert_eq!(host.listen(1).unwrap_err().kind(), ErrorKind::NotConnected);
         host.restart();
         sim.sleep(secs(1)).await;
@@ -422,7 +523,7 @@ fn a_task_can_crash_its_own_host() {
             own.crash();
             own.sleep(secs(1)).await;
         });
-        assert_eq!(task.await, Err(hopmq_sim::Crashed));
+        assert_eq!(task.await, Err(JoinError::Crashed));
     });
 }
 
@@ -457,6 +558,9 @@ fn dials_are_refused_swallowed_or_go_to_nobody() {
         a.answer_dials(&b);
         assert_eq!(dialling.await, Ok(true));
         assert_eq!(a.dial("nobody", PORT).await.unwrap_err().kind(), ErrorKind::NotFound);
-        assert!(b.dial("localhost", PORT).await.is_ok());
+        for name in ["localhost", "LocalHost", "127.0.0.1", "127.1.2.3", "::1", "b", "B"] {
+            assert!(b.dial(name, PORT).await.is_ok(), "{name}");
+        }
+        assert_eq!(a.dial("localhost", PORT).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     });
 }

@@ -1,5 +1,6 @@
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -19,14 +20,28 @@ const TRIED_AGAIN_WITHIN: u64 = 1000;
 
 /// Opens a connection, as soon as the other host can be reached.
 pub(crate) async fn dial(world: &Arc<World>, from: HostId, name: &str, port: u16) -> io::Result<Stream> {
-    let to = if name == "localhost" { Some(from) } else { world.lock().network.find(name) };
+    let to = if is_loopback(name) { Some(from) } else { world.lock().network.find(name) };
     let Some(to) = to else {
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no host named {name}")));
     };
-    reach(world, from, to, true).await;
+    is_up(world, from)?;
+    reach(world, from, to, Some(port)).await;
+    is_up(world, from)?;
     let opened = open(world, from, to, port);
-    reach(world, to, from, false).await;
+    reach(world, to, from, None).await;
     opened.ok_or_else(|| io::ErrorKind::ConnectionRefused.into())
+}
+
+/// Whether this is what every host calls itself.
+fn is_loopback(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A host that is down dials nobody.
+fn is_up(world: &Arc<World>, host: HostId) -> io::Result<()> {
+    let network = &world.lock().network;
+    if network.is_up(host) { Ok(()) } else { Err(network.is_down(host)) }
 }
 
 /// The other host is asked.
@@ -48,8 +63,8 @@ fn open(world: &Arc<World>, from: HostId, to: HostId, port: u16) -> Option<Strea
     number.map(|number| Stream::new(world.clone(), number, 0))
 }
 
-/// Waits until something has come from one host to the other, however often it must be sent.
-async fn reach(world: &Arc<World>, from: HostId, to: HostId, is_dial: bool) {
+/// Waits until something has come from one host to the other, however often it must be sent. A port is what is dialled.
+async fn reach(world: &Arc<World>, from: HostId, to: HostId, port: Option<u16>) {
     let mut timer = SimTimer::new(world.clone());
     loop {
         let mut has_waited = false;
@@ -57,7 +72,7 @@ async fn reach(world: &Arc<World>, from: HostId, to: HostId, is_dial: bool) {
             let mut wakers = Wakers::default();
             let arrival = {
                 let state = &mut *world.lock();
-                let arrival = state.network.answers(from, to, is_dial, world.now());
+                let arrival = state.network.answers(from, to, port, world.now());
                 if arrival.is_none() {
                     state.network.wait(cx.waker(), &mut wakers);
                 }
@@ -75,7 +90,7 @@ async fn reach(world: &Arc<World>, from: HostId, to: HostId, is_dial: bool) {
         }
         poll_fn(|cx| timer.poll_until(cx, arrival)).await;
         let mut state = world.lock();
-        if state.network.answers(from, to, is_dial, world.now()).is_some() {
+        if state.network.answers(from, to, port, world.now()).is_some() {
             return;
         }
     }
@@ -83,8 +98,12 @@ async fn reach(world: &Arc<World>, from: HostId, to: HostId, is_dial: bool) {
 
 impl Network {
     /// When something arrives there that is sent now, if it does and is answered.
-    fn answers(&mut self, from: HostId, to: HostId, is_dial: bool, now: Instant) -> Option<Instant> {
-        let is_swallowed = is_dial && self.path(from, to).dials == Dials::Swallowed;
+    fn answers(&mut self, from: HostId, to: HostId, port: Option<u16>, now: Instant) -> Option<Instant> {
+        let is_swallowed = port.is_some_and(|port| match self.path(from, to).dials {
+            Dials::Answered => self.is_full(to, port),
+            Dials::Refused => false,
+            Dials::Swallowed => true,
+        });
         if is_swallowed { None } else { self.reaches(from, to, now) }
     }
 }

@@ -5,7 +5,7 @@ use hopmq::Instant;
 use super::line::{Line, both};
 use super::link::Dials;
 use super::way::{Last, Sink};
-use super::{HostId, Network};
+use super::{HostId, Network, Power};
 use crate::timers::Timers;
 use crate::wakers::Wakers;
 
@@ -19,7 +19,7 @@ pub(crate) enum Death {
 }
 
 impl Network {
-    /// The host is no more: its ends are gone, and its ports. False when it was down already.
+    /// The host is no more: its ends are gone, and its ports. False when it was so already.
     pub(crate) fn bring_down(
         &mut self,
         host: HostId,
@@ -28,8 +28,12 @@ impl Network {
         now: Instant,
         wakers: &mut Wakers,
     ) -> bool {
-        let Some(machine) = self.hosts.get_mut(host.0).filter(|machine| machine.is_up) else { return false };
-        machine.is_up = false;
+        let Some(machine) = self.hosts.get_mut(host.0) else { return false };
+        machine.power = match (machine.power, death) {
+            (Power::On, Death::Closed) => Power::Killed,
+            (Power::On | Power::Killed, Death::Silent) => Power::Off,
+            (Power::Killed | Power::Off, _) => return false,
+        };
         machine.is_frozen = false;
         let ports = std::mem::take(&mut machine.ports);
         let unaccepted: VecDeque<u64> =
@@ -51,6 +55,10 @@ impl Network {
             side.is_gone = true;
             side.is_held &= !unaccepted.contains(&number);
         }
+        for number in unaccepted {
+            self.forget(number, timers, wakers);
+        }
+        self.wake_dials(wakers); // a kernel that lives on refuses them
         true
     }
 
@@ -69,7 +77,7 @@ impl Network {
         other.sink(Sink::Answering, now, wakers);
     }
 
-    /// The host is there again. What others still send to its former connections is answered now.
+    /// The host is there again. What others still send to its former connections is answered now. False when it was there.
     pub(crate) fn bring_up(
         &mut self,
         host: HostId,
@@ -77,14 +85,16 @@ impl Network {
         now: Instant,
         wakers: &mut Wakers,
     ) -> bool {
-        let Some(machine) = self.hosts.get_mut(host.0).filter(|machine| !machine.is_up) else { return false };
-        machine.is_up = true;
+        let Some(machine) = self.hosts.get_mut(host.0).filter(|machine| machine.power != Power::On) else {
+            return false;
+        };
+        machine.power = Power::On;
         self.answer_late(timers, now, wakers);
         self.wake_dials(wakers);
         true
     }
 
-    fn wake_dials(&mut self, wakers: &mut Wakers) {
+    pub(super) fn wake_dials(&mut self, wakers: &mut Wakers) {
         wakers.wake(std::mem::take(&mut self.waiting));
     }
 
@@ -177,13 +187,17 @@ impl Network {
         }
     }
 
-    /// From one host to the other nothing gets through any more.
-    pub(crate) fn partition(&mut self, from: HostId, to: HostId, now: Instant) {
+    /// From one host to the other nothing gets through any more. False when nothing did.
+    pub(crate) fn partition(&mut self, from: HostId, to: HostId, now: Instant) -> bool {
+        if self.path(from, to).is_partitioned {
+            return false;
+        }
         self.change(from, to, |path| path.is_partitioned = true);
         self.lines.ways(from, to).for_each(|way| way.hold(now));
+        true
     }
 
-    /// It does again, and what was held comes.
+    /// It does again, and what was held comes. False when it did.
     pub(crate) fn heal(
         &mut self,
         from: HostId,
@@ -191,7 +205,10 @@ impl Network {
         timers: &mut Timers,
         now: Instant,
         wakers: &mut Wakers,
-    ) {
+    ) -> bool {
+        if !self.path(from, to).is_partitioned {
+            return false;
+        }
         self.change(from, to, |path| path.is_partitioned = false);
         let path = self.path(from, to);
         let Self { lines, random, .. } = self;
@@ -201,17 +218,20 @@ impl Network {
         }
         self.answer_late(timers, now, wakers);
         self.wake_dials(wakers);
+        true
     }
 
-    pub(crate) fn set_dials(&mut self, from: HostId, to: HostId, dials: Dials, wakers: &mut Wakers) {
+    /// What becomes of dials from now on. False when it did.
+    pub(crate) fn set_dials(&mut self, from: HostId, to: HostId, dials: Dials, wakers: &mut Wakers) -> bool {
+        let was = self.path(from, to).dials;
         self.change(from, to, |path| path.dials = dials);
         self.wake_dials(wakers);
+        was != dials
     }
 
-    /// The tasks of a host stand still, or go on.
-    pub(crate) fn set_frozen(&mut self, host: HostId, is_frozen: bool) {
-        if let Some(machine) = self.hosts.get_mut(host.0).filter(|machine| machine.is_up) {
-            machine.is_frozen = is_frozen;
-        }
+    /// The tasks of a host stand still, or go on. False when they did, or there are none.
+    pub(crate) fn set_frozen(&mut self, host: HostId, is_frozen: bool) -> bool {
+        let machine = self.hosts.get_mut(host.0).filter(|machine| machine.power == Power::On);
+        machine.is_some_and(|machine| std::mem::replace(&mut machine.is_frozen, is_frozen) != is_frozen)
     }
 }

@@ -86,8 +86,8 @@ impl Lines {
         self.all.remove(&number)
     }
 
-    pub(super) fn clear(&mut self) {
-        self.all.clear();
+    pub(super) fn take(&mut self) -> BTreeMap<u64, Line> {
+        std::mem::take(&mut self.all)
     }
 }
 
@@ -106,7 +106,7 @@ impl Network {
         let Self { lines, random, .. } = self;
         let Some(line) = lines.get_mut(number) else { return };
         let [own, other] = both(&mut line.ways, side);
-        let [own_side, other_side] = both(&mut line.sides, side);
+        let [own_side, _] = both(&mut line.sides, side);
         own_side.is_held = false;
         if !own_side.is_gone {
             let last = if other.has_unread() { Last::Reset } else { Last::End };
@@ -114,8 +114,13 @@ impl Network {
             own.arm(timers, now, wakers);
             other.sink(Sink::Answering, now, wakers);
         }
-        if !other_side.is_held {
-            let line = lines.remove(number);
+        self.forget(number, timers, wakers);
+    }
+
+    /// A connection that nobody holds any more is no more.
+    pub(super) fn forget(&mut self, number: u64, timers: &mut Timers, wakers: &mut Wakers) {
+        if self.lines.get(number).is_some_and(|line| line.sides.iter().all(|side| !side.is_held)) {
+            let line = self.lines.remove(number);
             for mut way in line.into_iter().flat_map(|line| line.ways) {
                 way.wake_all(timers, wakers);
             }

@@ -55,7 +55,7 @@ impl Link {
         self
     }
 
-    /// Bytes per second, at least 1, of each connection.
+    /// Bytes per second, at least 1, of each connection. What is written at once arrives at once, when the last of it does.
     #[must_use]
     pub const fn bandwidth(mut self, bytes_per_second: u64) -> Self {
         self.bandwidth = Some(if bytes_per_second == 0 { 1 } else { bytes_per_second });

@@ -10,7 +10,7 @@ use super::{HostId, Network, Stream};
 use crate::wakers::{Wakers, keep};
 use crate::world::World;
 
-/// How many connections may wait to be accepted.
+/// How many connections may wait to be accepted. The kernel does not answer who dials then, as Linux does not.
 const BACKLOG: usize = 128;
 
 /// What came to a port and was not accepted yet.
@@ -25,20 +25,27 @@ pub(super) struct Backlog {
 impl Backlog {
     /// Adds a connection, unless there are too many. Returns who waits for one.
     pub(super) fn push(&mut self, line: u64) -> Option<Option<Waker>> {
-        if self.lines.len() >= BACKLOG {
+        if self.is_full() {
             return None;
         }
         self.lines.push_back(line);
         Some(self.waker.take())
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.lines.len() >= BACKLOG
+    }
+
+    /// What was not accepted. Who waits for one is told.
     pub(super) fn into_lines(self, wakers: &mut Wakers) -> VecDeque<u64> {
-        wakers.forget(self.waker);
+        wakers.wake(self.waker);
         self.lines
     }
 }
 
 /// A port of a host where connections come in. Dropping it closes the port.
+///
+/// Connections open before they are accepted. When 128 wait, nobody answers who dials, until there is room.
 pub struct Listener {
     world: Arc<World>,
     host: HostId,
@@ -50,8 +57,12 @@ impl Listener {
     pub(crate) fn new(world: &Arc<World>, host: HostId, port: u16) -> io::Result<Self> {
         let mut state = world.lock();
         let serial = state.network.lines.next_number();
-        let machine = state.network.hosts.get_mut(host.0).filter(|machine| machine.is_up);
-        let Some(machine) = machine else { return Err(is_down()) };
+        if !state.network.is_up(host) {
+            return Err(state.network.is_down(host));
+        }
+        let Some(machine) = state.network.hosts.get_mut(host.0) else {
+            return Err(state.network.is_down(host));
+        };
         if machine.ports.contains_key(&port) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
@@ -70,10 +81,6 @@ impl Listener {
     }
 }
 
-pub(super) fn is_down() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the host is down")
-}
-
 impl Network {
     fn backlog(&mut self, listener: &Listener) -> Option<&mut Backlog> {
         let ports = &mut self.hosts.get_mut(listener.host.0)?.ports;
@@ -87,7 +94,10 @@ impl traits::Listener for Listener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Peer)>> {
         let mut wakers = Wakers::default();
         let mut state = self.world.lock();
-        let Some(backlog) = state.network.backlog(self) else { return Poll::Ready(Err(is_down())) };
+        let Some(backlog) = state.network.backlog(self) else {
+            return Poll::Ready(Err(state.network.is_down(self.host)));
+        };
+        let was_full = backlog.is_full();
         let Some(number) = backlog.lines.pop_front() else {
             keep(&mut backlog.waker, cx.waker(), &mut wakers);
             drop(state);
@@ -98,7 +108,11 @@ impl traits::Listener for Listener {
             let host = line.side(0)?.host;
             Some(format!("{}:{}", state.network.name(host), line.port))
         });
+        if was_full {
+            state.network.wake_dials(&mut wakers);
+        }
         drop(state);
+        wakers.release();
         let stream = Stream::new(self.world.clone(), number, 1);
         // All hosts of a world are in one process.
         Poll::Ready(Ok((stream, Peer { address: address.unwrap_or_default(), is_loopback: true })))
@@ -118,6 +132,7 @@ impl Drop for Listener {
                 for number in backlog.into_lines(&mut wakers) {
                     state.network.let_go(number, 1, &mut state.timers, now, &mut wakers);
                 }
+                state.network.wake_dials(&mut wakers);
             }
         }
         wakers.release();

@@ -11,6 +11,7 @@ mod way;
 pub(crate) mod dial;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::task::Waker;
 
 use hopmq::Instant;
@@ -51,12 +52,21 @@ pub(crate) struct Network {
 #[derive(Debug)]
 struct Machine {
     name: String,
-    is_up: bool,
+    power: Power,
     is_frozen: bool,
     /// Who accepts, by port.
     ports: BTreeMap<u16, Backlog>,
     /// What runs there, again after a restart.
     programs: Vec<Program>,
+}
+
+/// What of a host runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Power {
+    On,
+    /// Its kernel, and nothing else.
+    Killed,
+    Off,
 }
 
 impl HostId {
@@ -77,14 +87,15 @@ impl Network {
         }
     }
 
+    /// The host of this name, whose case does not matter.
     pub(crate) fn find(&self, name: &str) -> Option<HostId> {
-        self.hosts.iter().position(|host| host.name == name).map(HostId)
+        self.hosts.iter().position(|host| host.name.eq_ignore_ascii_case(name)).map(HostId)
     }
 
     pub(crate) fn add(&mut self, name: &str) -> HostId {
         self.hosts.push(Machine {
             name: name.to_owned(),
-            is_up: true,
+            power: Power::On,
             is_frozen: false,
             ports: BTreeMap::new(),
             programs: Vec::new(),
@@ -96,8 +107,24 @@ impl Network {
         self.hosts.get(host.0).map_or("the test", |host| &host.name)
     }
 
+    fn power(&self, host: HostId) -> Power {
+        let elsewhere = if host == HostId::NOWHERE { Power::On } else { Power::Off };
+        self.hosts.get(host.0).map_or(elsewhere, |host| host.power)
+    }
+
+    /// Whether tasks run there.
     pub(crate) fn is_up(&self, host: HostId) -> bool {
-        self.hosts.get(host.0).map_or(host == HostId::NOWHERE, |host| host.is_up)
+        self.power(host) == Power::On
+    }
+
+    /// Whether anybody answers there: its kernel at least.
+    fn has_kernel(&self, host: HostId) -> bool {
+        self.power(host) != Power::Off
+    }
+
+    /// What fails on a host that is down.
+    pub(crate) fn is_down(&self, host: HostId) -> io::Error {
+        io::Error::new(io::ErrorKind::NotConnected, format!("host {} is down", self.name(host)))
     }
 
     pub(crate) fn is_frozen(&self, host: HostId) -> bool {
@@ -108,6 +135,13 @@ impl Network {
         if let Some(host) = self.hosts.get_mut(host.0) {
             host.programs.push(program);
         }
+    }
+
+    /// Takes out the broker that was shut down before another took its port; to be dropped without the lock.
+    pub(crate) fn take_brokers(&mut self, host: HostId) -> Vec<Program> {
+        let programs = self.hosts.get_mut(host.0).map(|host| &mut host.programs);
+        let is_broker = |program: &mut Program| matches!(program, Program::Broker(_));
+        programs.map(|programs| programs.extract_if(.., is_broker).collect()).unwrap_or_default()
     }
 
     pub(crate) fn programs(&self, host: HostId) -> Vec<Program> {
@@ -130,7 +164,7 @@ impl Network {
         self.paths.insert((from, to), path);
     }
 
-    /// The network is like this from now on, also for what has not been sent yet.
+    /// The network is like this from now on, also for what has not been sent yet. False when it was.
     pub(crate) fn set_link(
         &mut self,
         from: HostId,
@@ -139,10 +173,10 @@ impl Network {
         timers: &mut Timers,
         now: Instant,
         wakers: &mut Wakers,
-    ) {
+    ) -> bool {
         let was = self.link(from, to);
         if was == link {
-            return;
+            return false;
         }
         self.change(from, to, |path| path.link = link);
         let path = self.path(from, to);
@@ -151,13 +185,14 @@ impl Network {
             way.change(&was, &path, now, random);
             way.arm(timers, now, wakers);
         }
+        true
     }
 
     pub(crate) fn link(&self, from: HostId, to: HostId) -> Link {
         self.path(from, to).link
     }
 
-    /// Opens a connection to who accepts there, who need not have accepted it yet. None when nobody does.
+    /// Opens a connection to who accepts there, who need not have accepted it yet. None when nobody does, or too many wait.
     fn connect(&mut self, from: HostId, to: HostId, port: u16, wakers: &mut Wakers) -> Option<u64> {
         let (there, back) = (self.path(from, to).link, self.path(to, from).link);
         self.last_port = self.last_port.checked_add(1).unwrap_or(49_152);
@@ -168,14 +203,19 @@ impl Network {
         Some(number)
     }
 
-    /// Everybody who waits for anything, for it will not come.
-    pub(crate) fn end(&mut self) -> Vec<Waker> {
-        self.hosts.iter_mut().for_each(|host| {
-            host.is_up = false;
-            host.ports.clear();
+    /// Whether so many wait to be accepted that the kernel takes no more.
+    fn is_full(&self, host: HostId, port: u16) -> bool {
+        let backlog = self.hosts.get(host.0).and_then(|host| host.ports.get(&port));
+        backlog.is_some_and(Backlog::is_full)
+    }
+
+    /// Everybody who waits for anything, for it will not come; to be dropped without the lock.
+    pub(crate) fn end(&mut self) -> impl Sized + use<> {
+        let ports = self.hosts.iter_mut().map(|host| {
+            host.power = Power::Off;
+            std::mem::take(&mut host.ports)
         });
-        self.lines.clear();
-        std::mem::take(&mut self.waiting)
+        (ports.collect::<Vec<_>>(), self.lines.take(), std::mem::take(&mut self.waiting))
     }
 
     pub(crate) fn wait(&mut self, waker: &Waker, wakers: &mut Wakers) {
@@ -191,7 +231,7 @@ impl Network {
     /// Whether something that is sent now reaches the other host; when, if so.
     fn reaches(&mut self, from: HostId, to: HostId, now: Instant) -> Option<Instant> {
         let path = self.path(from, to);
-        let is_open = !path.is_partitioned && self.is_up(to);
+        let is_open = !path.is_partitioned && self.has_kernel(to);
         is_open.then(|| now + path.link.delay(&mut self.random))
     }
 }

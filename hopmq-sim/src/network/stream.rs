@@ -33,7 +33,8 @@ struct View<'a> {
     /// What the network is like from here, and to here.
     there: Path,
     back: Path,
-    is_other_up: bool,
+    /// Somebody is there to answer.
+    has_kernel: bool,
     timers: &'a mut Timers,
     trace: &'a mut Trace,
     watches: &'a mut Watches,
@@ -64,11 +65,11 @@ impl Stream {
         }
         let [here, there]: [HostId; 2] = hosts(line, self.side)?;
         let (path, back) = (network.path(here, there), network.path(there, here));
-        let is_other_up = network.is_up(there);
+        let has_kernel = network.has_kernel(there);
         let [own, other] = both(&mut network.lines.get_mut(self.line)?.ways, self.side);
         let (timers, random) = (&mut state.timers, &mut network.random);
         let (trace, watches) = (&mut state.trace, &mut state.watches);
-        Some(View { own, other, there: path, back, is_other_up, timers, trace, watches, random })
+        Some(View { own, other, there: path, back, has_kernel, timers, trace, watches, random })
     }
 }
 
@@ -104,7 +105,7 @@ impl Transport for Stream {
         let now = self.world.now();
         let line = self.line;
         self.with(|view, wakers| {
-            let View { own, other, there, back, is_other_up, timers, trace, watches, random } = view;
+            let View { own, other, there, back, has_kernel, timers, trace, watches, random } = view;
             if own.is_ended() || other.is_reset(now) {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
@@ -120,7 +121,7 @@ impl Transport for Stream {
             trace.add(now, What::Bytes { line, from: own.from, to: own.to, count: count as u64 });
             watches.saw(Does::Sends, [own.from, own.to], count, now, wakers);
             if let Some(Sink::Answering(_)) = own.sink
-                && is_other_up
+                && has_kernel
                 && !there.is_partitioned
             {
                 other.finish(Last::Reset, &back, now + there.link.delay(random), random);
