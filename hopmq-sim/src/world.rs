@@ -184,15 +184,21 @@ impl World {
         let Some((mut future, waker)) = state.tasks.begin(id) else { return Ok(()) };
         state.running = Some(host);
         drop(state);
-        let gone = match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+        let left = match future.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(()) => {
                 drop(future);
-                self.lock().tasks.remove(id)
+                None
             }
-            Poll::Pending => self.lock().tasks.end(id, future),
+            Poll::Pending => Some(future),
         };
+        let mut state = self.lock();
+        state.running = None;
+        let gone = match left {
+            None => state.tasks.remove(id),
+            Some(future) => state.tasks.end(id, future),
+        };
+        drop(state);
         drop(gone);
-        self.lock().running = None;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
 use std::future::IntoFuture;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use hopmq_sim::{BrokerConfig, Channel, Connection, ConnectionState, Host, Sim};
@@ -118,6 +119,19 @@ fn a_broker_that_was_shut_down_comes_back_with_its_host() {
         let connection = user.connect("amqp://rabbit?connection_timeout=5000").await.unwrap();
         assert_eq!((broker.connections(), other.connections()), (0, 1));
         connection.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_broker_that_was_shut_down_listens_where_it_is_told_anew_and_nowhere_else() {
+    run(async |sim| {
+        let (rabbit, user) = (sim.host("rabbit"), sim.host("user"));
+        let broker = rabbit.broker(BrokerConfig::default()).unwrap();
+        sim.sleep(secs(1)).await;
+        broker.shutdown().await; // nobody is connected: its listener has not noticed yet
+        broker.serve(rabbit.listen(1).unwrap());
+        assert!(user.connect("amqp://rabbit:1").await.is_ok());
+        assert_eq!(user.dial("rabbit", 5672).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     });
 }
 

@@ -138,3 +138,30 @@ pub(super) fn both<T>(pair: &mut [T; 2], side: usize) -> [&mut T; 2] {
     let [first, second] = pair;
     if side == 0 { [first, second] } else { [second, first] }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Host, Sim};
+
+    #[test]
+    fn a_connection_that_nobody_accepts_goes_with_its_ends() {
+        let sim = Sim::new(1);
+        let lines = || sim.world.lock().network.lines.all.len();
+        sim.run(async {
+            let (a, b) = (sim.host("a"), sim.host("b"));
+            for goes_down in [Host::crash, Host::kill] {
+                let listener = b.listen(1).unwrap();
+                let (kept, dropped) = (a.dial("b", 1).await.unwrap(), a.dial("b", 1).await.unwrap());
+                drop(dropped);
+                assert_eq!(lines(), 2);
+                goes_down(&b);
+                assert_eq!(lines(), 1);
+                drop(kept);
+                assert_eq!(lines(), 0);
+                drop(listener);
+                b.restart();
+            }
+        })
+        .unwrap();
+    }
+}
