@@ -61,10 +61,12 @@
 //!
 //! # What is not
 //!
-//! * Other clocks, threads, sockets, random numbers, and iteration over `HashMap`s with std's hasher: they work, and make
+//! * Other clocks, sockets, random numbers, and iteration over `HashMap`s with std's hasher: they work, and make
 //!   runs of one seed differ. [`Sim::trace_hash`] tells whether that has happened.
-//! * Other runtimes' timers and sockets, such as tokio's: they panic here. Locks and channels of any library are fine, as long as they
-//!   block no thread.
+//! * Threads: the world does not wait for them. It is over, or hours later, when one has done its work.
+//! * Other runtimes' timers and sockets: tokio's panic here, but inside of `#[tokio::test]`, where they hang: use `#[test]`. smol's and
+//!   async-std's hang anywhere. [`io::Runtime`] sleeps on all of them, and here. Locks and channels of any library are fine,
+//!   as long as they block no thread.
 //! * Your own disk: what a program is to find again after a restart belongs outside of the closure given to [`Host::start`]. Nothing there is
 //!   lost or torn.
 //! * Packets: none is lost, doubled or reordered, as TCP hides that; it shows as latency. Clocks of hosts do not drift.
