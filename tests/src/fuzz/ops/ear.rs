@@ -84,6 +84,9 @@ impl Ear {
     }
 
     fn hear_method(&mut self, number: u16, method: &Method) {
+        if matches!(method, Method::ChannelCloseOk(_)) && self.closing.contains(&number) {
+            return; // both have closed it, each before it heard of the other
+        }
         let channel = self.channels.get_mut(&number);
         let channel = channel.unwrap_or_else(|| panic!("{method:?} on {number}, which is not open"));
         match method {
