@@ -10,6 +10,7 @@ use hopmq_tests::chaos::checker::{Finding, check, owed, recovery_times};
 use hopmq_tests::chaos::history::{
     Delivered, Erasure, History, Injected, MessageId, Outcome, Published, QueueKind,
 };
+use hopmq_tests::chaos::judge::Judge;
 use hopmq_tests::chaos::message::{decode, encode};
 use hopmq_tests::chaos::plan::{Plan, Server};
 use hopmq_tests::chaos::proxy::{Fault, Proxy, Side};
@@ -387,6 +388,46 @@ fn the_checker_finds_what_is_out_of_order() {
 }
 
 #[test]
+fn the_judge_finds_at_its_step_what_nothing_later_can_excuse() {
+    let history = good();
+    let mut judge = Judge::default();
+    for number in [0, 1, 4] {
+        assert_eq!(judge.delivered(&history, &delivered(number)), None);
+    }
+    let late = Finding::OutOfOrder { late: id(3), behind: 4 };
+    assert_eq!(judge.delivered(&history, &delivered(3)), Some(late));
+    assert_eq!(judge.delivered(&history, &delivered(3)), Some(Finding::Unmarked(id(3))));
+    let from_nowhere = |found| matches!(found, Some(Finding::FromNowhere(_)));
+    assert!(from_nowhere(judge.delivered(&history, &delivered(10))));
+    assert!(from_nowhere(judge.delivered(&history, &Delivered { id: None, ..delivered(0) })));
+    assert_eq!(judge.resolved(&history, id(7)), None);
+    assert_eq!(judge.resolved(&history, id(7)), Some(Finding::Twice(id(7))));
+}
+
+#[test]
+fn the_judge_waits_for_the_outcome_that_may_excuse() {
+    let judged = |outcome: Outcome, lost_at: Option<u64>| {
+        let (mut history, mut judge) = (good(), Judge::default());
+        history.delivered.swap(3, 4);
+        history.lost_at = vec![Vec::new()];
+        history.published[0][3].outcome = None;
+        for delivered in &history.delivered {
+            assert_eq!(judge.delivered(&history, delivered), None, "the outcome is not known");
+        }
+        history.lost_at[0].extend(lost_at.map(at));
+        assert_eq!(history.resolve(id(3), outcome, at(8)), None);
+        let found = judge.resolved(&history, id(3));
+        assert_eq!(found.as_slice(), check(&history), "whoever is told all at once finds the same");
+        found
+    };
+    let late = Some(Finding::OutOfOrder { late: id(3), behind: 4 });
+    assert_eq!(judged(Outcome::Confirmed, None), late);
+    assert_eq!(judged(Outcome::Confirmed, Some(9)), late, "it was confirmed by then");
+    assert_eq!(judged(Outcome::Confirmed, Some(5)), None);
+    assert_eq!(judged(Outcome::Unknown("lost".to_owned()), None), None);
+}
+
+#[test]
 fn what_was_on_its_way_at_a_loss_may_come_late() {
     let mut history = good();
     history.delivered.swap(3, 4);
@@ -451,7 +492,7 @@ fn what_does_not_go_on_without_a_leader_is_no_finding_and_what_is_wrong_still_is
     history.delivered.push(delivered(10));
     history.after_close = 1;
     let findings = check(&history);
-    let [Finding::FromNowhere(_), Finding::Unmarked(again), Finding::AfterClose(1)] = &findings[..] else {
+    let [Finding::Unmarked(again), Finding::FromNowhere(_), Finding::AfterClose(1)] = &findings[..] else {
         panic!("{findings:?}");
     };
     assert_eq!(*again, id(6));

@@ -10,6 +10,9 @@
 //! | publishing and consuming go on once faults are over | yes | yes |
 //! | the broker's consumers are those that the client believes in | yes | yes |
 //!
+//! The second and third row a [`Judge`] holds as things happen, and [`check`] of a run that is over; the others are known at the
+//! end.
+//!
 //! Where the broker itself says that a quorum queue has no leader, the run is not judged by the last three rows: nothing that
 //! concerns such a queue is answered, whoever asks.
 
@@ -18,6 +21,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::history::{Erasure, History, Injected, MessageId, Outcome, Published};
+use super::judge::{Judge, may_be_late};
 
 /// Something that must not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +49,8 @@ pub enum Finding {
         /// The number that came before.
         behind: u32,
     },
+    /// A publish has had an outcome, and then another one.
+    Twice(MessageId),
     /// A future did not resolve.
     Stuck(String),
     /// It did not come back once faults were over.
@@ -72,6 +78,7 @@ impl Finding {
             Self::OutOfOrder { .. } => "out of order",
             Self::Unmarked(_) => "unmarked",
             Self::Misplaced { .. } => "misplaced",
+            Self::Twice(_) => "an outcome twice",
             Self::Stuck(_) => "stuck",
             Self::NotRecovered(_) => "not recovered",
             Self::Phantom(_) => "phantom",
@@ -87,7 +94,9 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind())?;
         match self {
-            Self::Lost(MessageId { publisher, number }) | Self::Unmarked(MessageId { publisher, number }) => {
+            Self::Lost(MessageId { publisher, number })
+            | Self::Unmarked(MessageId { publisher, number })
+            | Self::Twice(MessageId { publisher, number }) => {
                 write!(f, ": message {number} of publisher {publisher}")
             }
             Self::OutOfOrder { late: MessageId { publisher, number }, behind }
@@ -110,10 +119,16 @@ impl fmt::Display for Finding {
 /// Everything that is wrong with a run.
 #[must_use]
 pub fn check(history: &History) -> Vec<Finding> {
+    let mut findings = Judge::whole(history);
+    findings.extend(check_end(history));
+    findings
+}
+
+/// What is wrong with the end of a run, whose deliveries a [`Judge`] has seen.
+#[must_use]
+pub fn check_end(history: &History) -> Vec<Finding> {
     let mut findings = Vec::new();
     nothing_lost(history, &mut findings);
-    nothing_from_nowhere(history, &mut findings);
-    in_order(history, &mut findings);
     in_place(history, &mut findings);
     if history.leaderless.is_empty() {
         findings.extend(history.pending.iter().cloned().map(Finding::Stuck));
@@ -165,54 +180,6 @@ fn may_be_gone(history: &History, publisher: u16, message: &Published) -> bool {
     let all = history.erasures.iter().chain(absences);
     let concerned = all.filter(|it| it.queue.is_none_or(|which| which == queue));
     concerned.map(|erasure| erasure.until).any(erased)
-}
-
-fn nothing_from_nowhere(history: &History, findings: &mut Vec<Finding>) {
-    for delivered in &history.delivered {
-        let Some(id) = delivered.id else {
-            findings
-                .push(Finding::FromNowhere(format!("an altered body, at consumer {}", delivered.consumer)));
-            continue;
-        };
-        let messages = history.published.get(usize::from(id.publisher));
-        let known =
-            messages.is_some_and(|it| usize::try_from(id.number).is_ok_and(|number| number < it.len()));
-        if !known {
-            findings.push(Finding::FromNowhere(format!("{id:?}, at consumer {}", delivered.consumer)));
-        }
-    }
-}
-
-fn in_order(history: &History, findings: &mut Vec<Finding>) {
-    let mut latest: BTreeMap<(usize, u16), u32> = BTreeMap::new();
-    let mut unmarked = HashSet::new();
-    for delivered in history.delivered.iter().filter(|it| !it.is_marked()) {
-        let Some(id) = delivered.id else { continue };
-        if !unmarked.insert(id) {
-            findings.push(Finding::Unmarked(id));
-            continue;
-        }
-        if may_be_late(history, id) {
-            continue;
-        }
-        let latest = latest.entry((delivered.consumer, id.publisher)).or_insert(id.number);
-        if id.number < *latest {
-            findings.push(Finding::OutOfOrder { late: id, behind: *latest });
-        }
-        *latest = id.number.max(*latest);
-    }
-}
-
-/// Whether it was on its way when its publisher's connection was lost, or nobody knows when it was sent: the broker may
-/// read it late.
-fn may_be_late(history: &History, id: MessageId) -> bool {
-    let Some(lost_at) = history.lost_at.get(usize::from(id.publisher)) else { return false };
-    let messages = history.published.get(usize::from(id.publisher));
-    let message = messages.and_then(|it| it.get(usize::try_from(id.number).ok()?));
-    message.is_none_or(|message| match &message.outcome {
-        None | Some((Outcome::Unknown(_), _)) => true,
-        Some((_, until)) => lost_at.iter().any(|lost| message.at <= *lost && lost <= until),
-    })
 }
 
 /// What a consumer puts back that is alone comes again before anything that was behind it.
@@ -276,8 +243,7 @@ pub fn recovery_times(history: &History) -> Vec<RecoveryTime> {
 }
 
 fn published_at(history: &History, id: MessageId) -> Option<Duration> {
-    let messages = history.published.get(usize::from(id.publisher))?;
-    Some(messages.get(usize::try_from(id.number).ok()?)?.at)
+    Some(history.message(id)?.at)
 }
 
 /// How long it took until all was well again.

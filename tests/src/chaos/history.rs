@@ -142,3 +142,18 @@ pub struct History {
     /// Connections that were open or opened after the close.
     pub after_close: u64,
 }
+
+impl History {
+    /// What is known of a message, if it was ever handed to the client.
+    #[must_use]
+    pub fn message(&self, id: MessageId) -> Option<&Published> {
+        self.published.get(usize::from(id.publisher))?.get(usize::try_from(id.number).ok()?)
+    }
+
+    /// Writes down how a publish has ended; returns how it had ended before.
+    pub fn resolve(&mut self, id: MessageId, outcome: Outcome, at: Duration) -> Option<Outcome> {
+        let messages = self.published.get_mut(usize::from(id.publisher))?;
+        let message = messages.get_mut(usize::try_from(id.number).ok()?)?;
+        Some(message.outcome.replace((outcome, at))?.0)
+    }
+}

@@ -98,13 +98,9 @@ impl Ledger {
 
     pub(super) fn resolved(&self, id: MessageId, outcome: Outcome) {
         let at = self.now();
-        {
-            let mut book = self.book();
-            let messages = book.history.published.get_mut(usize::from(id.publisher));
-            let number = usize::try_from(id.number).unwrap_or(usize::MAX);
-            if let Some(message) = messages.and_then(|it| it.get_mut(number)) {
-                message.outcome = Some((outcome, at));
-            }
+        let mut book = self.book();
+        if let Some(before) = book.history.resolve(id, outcome, at) {
+            book.failures.push(format!("{id:?} has had an outcome: {before:?}"));
         }
     }
 

@@ -22,14 +22,15 @@ impl World {
         expected.extend(plan.rpc.map(|_| "requests".to_owned()));
         let is_back = || self.missing(&expected).is_empty() && self.consumers_are_back();
         if !self.until(is_back).await {
-            let mut book = self.shared.ledger.book();
+            let ledger = &self.shared.ledger;
+            let book = ledger.book();
             let missing = expected.iter().filter(|name| !book.back.contains(*name)).cloned();
             let missing: Vec<String> = missing.collect();
             let consuming: Vec<usize> = book.consuming.values().copied().collect();
-            book.findings.push(Finding::NotRecovered(format!("{missing:?}, consumers of {consuming:?}")));
             drop(book);
-            self.nobody_waits();
-            return; // what follows could only say so again
+            // What follows could only say so again.
+            ledger.find(Finding::NotRecovered(format!("{missing:?}, consumers of {consuming:?}")));
+            return ledger.pending().into_iter().for_each(|what| ledger.find(Finding::Stuck(what)));
         }
         let now = self.shared.ledger.now();
         self.shared.ledger.book().history.settled_from = Some(now);

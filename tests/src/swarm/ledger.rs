@@ -1,8 +1,9 @@
 //! What has happened in a world, as the checker is told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use hopmq_sim::{CloseReason, PublishError, Sim};
@@ -11,6 +12,7 @@ use super::plan::{Plan, Trouble};
 use super::tally::SwarmTally;
 use crate::chaos::checker::Finding;
 use crate::chaos::history::{Delivered, Erasure, History, MessageId, Outcome, Published};
+use crate::chaos::judge::Judge;
 
 /// How much later than its deadline something may end: nothing takes time here but what is said to.
 const SLACK: Duration = Duration::from_millis(50);
@@ -30,7 +32,11 @@ pub(super) struct Ledger {
 pub(super) struct Book {
     pub(super) history: History,
     pub(super) tally: SwarmTally,
+    /// What must not be. The first of them ends the world.
     pub(super) findings: Vec<Finding>,
+    judge: Judge,
+    /// Who waits for one.
+    waiting: Option<Waker>,
     /// What is awaited, and since when.
     pending: BTreeMap<u64, (&'static str, Duration)>,
     awaited: u64,
@@ -88,7 +94,25 @@ impl Ledger {
 
     pub(super) fn find(&self, finding: Finding) {
         self.note(format!("FOUND {finding}"));
-        self.book().findings.push(finding);
+        let waiting = {
+            let mut book = self.book();
+            book.findings.push(finding);
+            book.waiting.take()
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits until something is found. One task may wait.
+    pub(super) async fn found(&self) {
+        poll_fn(|cx| {
+            let mut book = self.book();
+            if !book.findings.is_empty() {
+                return Poll::Ready(());
+            }
+            book.waiting = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Waits for something that ends by itself; until then it is on record.
@@ -156,12 +180,11 @@ impl Ledger {
             Outcome::NotSent(_) => tally.not_sent += 1,
             Outcome::Unknown(_) => tally.unknown += 1,
         }
-        let message = &mut book.history.published[usize::from(id.publisher)][id.number as usize];
-        let twice = message.outcome.replace((outcome, at));
+        let Book { history, judge, .. } = &mut *book;
+        history.resolve(id, outcome, at);
+        let finding = judge.resolved(history, id);
         drop(book);
-        if let Some((before, _)) = twice {
-            self.find(Finding::Failed(format!("{id:?} has had an outcome: {before:?}")));
-        }
+        finding.into_iter().for_each(|finding| self.find(finding));
     }
 
     /// What became of a publish that was awaited.
@@ -208,7 +231,11 @@ impl Ledger {
         book.tally.redelivered += u64::from(redelivered);
         book.tally.duplicates += u64::from(duplicate);
         let delivered = Delivered { at, consumer, id, redelivered, possible_duplicate: duplicate };
-        book.history.delivered.push(delivered);
+        let Book { history, judge, .. } = &mut *book;
+        let finding = judge.delivered(history, &delivered);
+        history.delivered.push(delivered);
+        drop(book);
+        finding.into_iter().for_each(|finding| self.find(finding));
     }
 
     /// A connection is lost: what its publishers had on its way may come late, or never.

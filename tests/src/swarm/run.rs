@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hopmq_sim::Sim;
 
+use super::client::Shared;
+use super::phase::race;
 use super::tally::SwarmTally;
 use super::world::World;
 use crate::chaos::checker;
@@ -35,6 +37,11 @@ pub fn run(seed: u64, tell: bool) -> Report {
 }
 
 fn run_keeping(seed: u64, tell: bool, kept: usize) -> Report {
+    run_with(seed, tell, kept, |_, _| ())
+}
+
+/// `plant` may start what does in the world what nobody should.
+fn run_with(seed: u64, tell: bool, kept: usize, plant: impl FnOnce(&Sim, &Arc<Shared>)) -> Report {
     let sim =
         Sim::builder(seed).time_limit(TIME_LIMIT).step_limit(STEP_LIMIT).kept_events(kept).tell(tell).build();
     let world = World::new(&sim, tell);
@@ -42,15 +49,20 @@ fn run_keeping(seed: u64, tell: bool, kept: usize) -> Report {
     if tell {
         shared.ledger.note(format!("{:#?}", shared.plan));
     }
-    let ended = catch_unwind(AssertUnwindSafe(|| sim.run(world.run())));
+    plant(&sim, &shared);
+    // What is found ends the world, so that its trace ends there.
+    let ended = catch_unwind(AssertUnwindSafe(|| sim.run(race(world.run(), shared.ledger.found()))));
     let mut book = shared.ledger.book();
     let mut findings: Vec<String> = book.findings.iter().map(ToString::to_string).collect();
     match ended {
-        Ok(Ok(())) => {}
+        Ok(Ok(_)) => {}
         Ok(Err(error)) => findings.push(error.to_string()),
         Err(panic) => findings.push(words(panic.as_ref())),
     }
-    findings.extend(checker::check(&book.history).iter().map(ToString::to_string));
+    // A world that did not come to its end owes nothing.
+    if findings.is_empty() {
+        findings.extend(checker::check_end(&book.history).iter().map(ToString::to_string));
+    }
     book.tally.worlds = 1;
     book.tally.virtual_seconds = shared.sim.now().as_nanos() / 1_000_000_000;
     Report { hash: sim.trace_hash(), tally: book.tally, findings, last: sim.last_events() }
@@ -151,4 +163,66 @@ pub fn sweep(
         }
     });
     all.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chaos::history::{MessageId, Outcome};
+
+    const WHEN: Duration = Duration::from_millis(1500);
+
+    /// Does something in the world of a seed at its moment; returns what was found, after which it went on for no time.
+    fn planted(deed: impl Fn(&Shared) + Send + 'static) -> Vec<String> {
+        let mut world = None;
+        let report = run_with(3, false, 50, |sim, shared| {
+            let (there, sleeper) = (shared.clone(), sim.clone());
+            world = Some(shared.clone());
+            drop(sim.spawn(async move {
+                sleeper.sleep(WHEN).await;
+                deed(&there);
+            }));
+        });
+        assert_eq!(world.unwrap().ledger.now(), WHEN, "{}", report.last);
+        let told = report.last.contains(&format!("FOUND {}", report.findings[0]));
+        assert!(told, "the trace ends where it went wrong: {}", report.last);
+        report.findings
+    }
+
+    #[test]
+    fn a_world_ends_where_something_is_found_and_says_it_once() {
+        let id = MessageId { publisher: 0, number: 0 };
+        let altered = planted(|shared| shared.ledger.delivered(7, None, false, false));
+        assert_eq!(altered, ["from nowhere: an altered body, at consumer 7"]);
+        let unknown = MessageId { publisher: 0, number: 10_000 };
+        let unknown = planted(move |shared| shared.ledger.delivered(7, Some(unknown), true, false));
+        assert_eq!(unknown.len(), 1, "{unknown:?}");
+        let twice = planted(move |shared| {
+            let ledger = &shared.ledger;
+            let id = ledger.publishing(0);
+            ledger.delivered(7, Some(id), false, false);
+            ledger.delivered(8, Some(id), false, false);
+        });
+        assert!(matches!(&twice[..], [only] if only.starts_with("unmarked")), "{twice:?}");
+        let late = planted(move |shared| {
+            let ledger = &shared.ledger;
+            let ids = [ledger.publishing(0), ledger.publishing(0)];
+            ledger.resolved(ids[0], Outcome::Confirmed);
+            ledger.delivered(7, Some(ids[1]), false, false);
+            ledger.delivered(7, Some(ids[0]), false, false);
+        });
+        assert!(matches!(&late[..], [only] if only.starts_with("out of order")), "{late:?}");
+        let outcomes = planted(move |shared| {
+            let id = shared.ledger.publishing(id.publisher.into());
+            shared.ledger.resolved(id, Outcome::Confirmed);
+            shared.ledger.resolved(id, Outcome::Nacked);
+        });
+        assert!(matches!(&outcomes[..], [only] if only.starts_with("an outcome twice")), "{outcomes:?}");
+    }
+
+    #[test]
+    fn the_same_world_goes_on_where_nothing_is_found() {
+        assert_eq!(run(3, false).findings, [""; 0]);
+        assert!(run(3, false).tally.virtual_seconds > WHEN.as_secs());
+    }
 }
