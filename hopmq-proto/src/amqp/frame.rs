@@ -71,12 +71,11 @@ impl FrameHead {
     ///
     /// For an unknown type, a size above `frame_max` (overhead included), or a wrong end octet.
     pub fn peek(input: &[u8], frame_max: usize) -> Result<Option<Self>, WireError> {
-        let Some((&octet, _)) = input.split_first() else { return Ok(None) };
-        let kind = FrameKind::from_octet(octet)?;
-        let Some(&[_, c1, c0, s3, s2, s1, s0]) = input.first_chunk::<FRAME_HEADER_LEN>() else {
-            return Ok(None);
+        let Some(&first) = input.first_chunk::<FRAME_HEADER_LEN>() else {
+            return input.first().map_or(Ok(None), |octet| FrameKind::from_octet(*octet).map(|_| None));
         };
-        let payload_len = u32::from_be_bytes([s3, s2, s1, s0]) as usize;
+        let head = Self::from_bytes(first)?;
+        let payload_len = head.payload_len;
         if payload_len > frame_max.saturating_sub(FRAME_OVERHEAD) {
             return Err(WireError::FrameTooLarge {
                 size: payload_len.saturating_add(FRAME_OVERHEAD),
@@ -85,8 +84,24 @@ impl FrameHead {
         }
         match input.get(FRAME_HEADER_LEN + payload_len) {
             None => Ok(None),
-            Some(&FRAME_END) => Ok(Some(Self { kind, channel: u16::from_be_bytes([c1, c0]), payload_len })),
+            Some(&FRAME_END) => Ok(Some(head)),
             Some(&other) => Err(WireError::BadFrameEnd(other)),
+        }
+    }
+
+    /// Reads the first seven bytes of a frame of any size, for who counts what follows them and keeps no frame.
+    ///
+    /// # Errors
+    ///
+    /// For an unknown type.
+    pub const fn from_bytes(first: [u8; FRAME_HEADER_LEN]) -> Result<Self, WireError> {
+        let [octet, c1, c0, s3, s2, s1, s0] = first;
+        match FrameKind::from_octet(octet) {
+            Ok(kind) => {
+                let payload_len = u32::from_be_bytes([s3, s2, s1, s0]) as usize;
+                Ok(Self { kind, channel: u16::from_be_bytes([c1, c0]), payload_len })
+            }
+            Err(fault) => Err(fault),
         }
     }
 

@@ -61,6 +61,7 @@ proptest! {
                 prop_assert_eq!(FrameHead::peek(&bytes[..end], 4096), Ok(None));
             }
             prop_assert_eq!(&head.to_bytes(), &bytes[..FRAME_HEADER_LEN]);
+            prop_assert_eq!(FrameHead::from_bytes(head.to_bytes()), Ok(head));
             bytes.advance(head.frame_len());
         }
     }
