@@ -226,6 +226,10 @@ impl Sim {
     }
 
     /// What happened last, a line each. Heartbeats are left out.
+    ///
+    /// What is said in AMQP is told frame by frame, by the names of methods and what matters of them, and when the last byte
+    /// of a message was written: `shop → rabbit  #2 basic.publish to 'orders', 7 bytes`. Credentials, bodies, properties and tables are not.
+    /// Of anything else, as TLS, the bytes are counted. What one side of a connection writes before anything else happens is one line.
     #[must_use]
     pub fn last_events(&self) -> String {
         self.world.lock().trace.last()

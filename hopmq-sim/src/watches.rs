@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use hopmq::Instant;
+use hopmq_proto::amqp::HEARTBEAT_FRAME;
 
 use crate::network::HostId;
-use crate::trace::HEARTBEAT;
 use crate::wakers::Wakers;
 use crate::world::World;
 
@@ -62,7 +62,7 @@ impl Watches {
         now: Instant,
         wakers: &mut Wakers,
     ) {
-        if count as u64 == HEARTBEAT {
+        if count == HEARTBEAT_FRAME.len() {
             return;
         }
         let milli = Instant::from_nanos(now.as_nanos() / MILLI * MILLI);

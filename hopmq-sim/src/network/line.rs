@@ -6,6 +6,7 @@ use super::link::Link;
 use super::way::{Last, Sink, Way};
 use super::{HostId, Network};
 use crate::timers::Timers;
+use crate::trace::Talk;
 use crate::wakers::Wakers;
 
 /// A connection. Side 0 has dialled, side 1 accepts.
@@ -16,6 +17,8 @@ pub(super) struct Line {
     pub(super) ways: [Way; 2],
     /// The port that it was dialled from.
     pub(super) port: u16,
+    /// What was said, where anybody reads it.
+    pub(super) talk: Talk,
 }
 
 /// One end.
@@ -35,6 +38,7 @@ impl Line {
             sides: [side(from), side(to)],
             ways: [Way::new(from, to, there), Way::new(to, from, back)],
             port,
+            talk: Talk::default(),
         }
     }
 

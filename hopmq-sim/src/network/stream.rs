@@ -7,12 +7,12 @@ use bytes::BytesMut;
 use hopmq::io::Transport;
 
 use super::HostId;
-use super::line::{both, hosts};
+use super::line::{Line, both, hosts};
 use super::link::Path;
 use super::way::{Arrived, Last, Sink, Way};
 use crate::random::Random;
 use crate::timers::Timers;
-use crate::trace::{Trace, What};
+use crate::trace::{Said, Talk, Trace, What};
 use crate::wakers::Wakers;
 use crate::watches::{Does, Watches};
 use crate::world::{State, World};
@@ -30,6 +30,8 @@ struct View<'a> {
     /// What it writes, and what it reads.
     own: &'a mut Way,
     other: &'a mut Way,
+    /// What both have said.
+    talk: &'a mut Talk,
     /// What the network is like from here, and to here.
     there: Path,
     back: Path,
@@ -66,10 +68,11 @@ impl Stream {
         let [here, there]: [HostId; 2] = hosts(line, self.side)?;
         let (path, back) = (network.path(here, there), network.path(there, here));
         let has_kernel = network.has_kernel(there);
-        let [own, other] = both(&mut network.lines.get_mut(self.line)?.ways, self.side);
+        let Line { ways, talk, .. } = network.lines.get_mut(self.line)?;
+        let [own, other] = both(ways, self.side);
         let (timers, random) = (&mut state.timers, &mut network.random);
         let (trace, watches) = (&mut state.trace, &mut state.watches);
-        Some(View { own, other, there: path, back, has_kernel, timers, trace, watches, random })
+        Some(View { own, other, talk, there: path, back, has_kernel, timers, trace, watches, random })
     }
 }
 
@@ -103,9 +106,9 @@ impl Transport for Stream {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, chunks: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let now = self.world.now();
-        let line = self.line;
+        let (line, side) = (self.line, self.side);
         self.with(|view, wakers| {
-            let View { own, other, there, back, has_kernel, timers, trace, watches, random } = view;
+            let View { own, other, talk, there, back, has_kernel, timers, trace, watches, random } = view;
             if own.is_ended() || other.is_reset(now) {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
@@ -117,8 +120,15 @@ impl Transport for Stream {
                 other.wait_for_reset(cx.waker(), timers, now, wakers);
                 return Poll::Pending;
             }
-            let count = own.write(chunks, &there, now, random, |bytes| trace.mix_bytes(bytes));
-            trace.add(now, What::Bytes { line, from: own.from, to: own.to, count: count as u64 });
+            let mut said = trace.is_read().then(Said::default);
+            let count = own.write(chunks, &there, now, random, |bytes| {
+                trace.mix_bytes(bytes);
+                if let Some(said) = &mut said {
+                    talk.hear(side, bytes, said);
+                }
+            });
+            let (from, to) = (own.from, own.to);
+            trace.add(now, What::Bytes { line, side, from, to, count: count as u64, said });
             watches.saw(Does::Sends, [own.from, own.to], count, now, wakers);
             if let Some(Sink::Answering(_)) = own.sink
                 && has_kernel

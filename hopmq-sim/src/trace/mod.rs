@@ -1,12 +1,18 @@
+mod phrase;
+mod said;
+mod talk;
+mod voice;
+mod words;
+
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 
 use hopmq::Instant;
 
-use crate::network::HostId;
+pub(crate) use said::Said;
+pub(crate) use talk::Talk;
 
-/// What a heartbeat of AMQP is long.
-pub(crate) const HEARTBEAT: u64 = 8;
+use crate::network::HostId;
 
 /// How many lines a digest has before a fault, and from its own on.
 const BEFORE: usize = 5;
@@ -41,12 +47,14 @@ pub(crate) enum What {
         to: HostId,
         port: u16,
     },
-    /// So many bytes were written.
+    /// So many bytes were written, by one side, and what they say, if anybody reads it.
     Bytes {
         line: u64,
+        side: usize,
         from: HostId,
         to: HostId,
         count: u64,
+        said: Option<Said>,
     },
     /// One side will write no more.
     End {
@@ -93,6 +101,11 @@ impl Trace {
         self.mix_bytes(name.as_bytes());
     }
 
+    /// Whether anybody will read what has happened.
+    pub(crate) const fn is_read(&self) -> bool {
+        self.is_told || self.kept > 0
+    }
+
     pub(crate) const fn hash(&self) -> u64 {
         self.hash
     }
@@ -129,19 +142,17 @@ impl Trace {
     }
 
     fn keep(&mut self, now: Instant, what: What) {
-        if matches!(what, What::Bytes { count: HEARTBEAT, .. }) {
-            return; // they would be all that a report has to tell
-        }
-        // A burst on one connection is one line.
-        if let (
-            What::Bytes { line, from, count, .. },
-            Some((_, What::Bytes { line: last, from: by, count: sum, .. })),
-        ) = (&what, self.last.back_mut())
-            && (line, from) == (last, by)
-        {
-            *sum += count;
+        if self.kept == 0 {
             return;
         }
+        if matches!(&what, What::Bytes { said: Some(said), .. } if said.is_heartbeat()) {
+            return; // they would be all that a report has to tell
+        }
+        let what = match self.last.back_mut() {
+            Some((_, last)) => last.join(what),
+            None => Some(what),
+        };
+        let Some(what) = what else { return };
         if self.last.len() >= self.kept {
             self.last.pop_front();
         }
@@ -193,8 +204,10 @@ impl Trace {
             What::Refused { from, to, port } => {
                 write!(line, "{} → {}:{port}  is refused", name(from), name(to))
             }
-            What::Bytes { line: number, from, to, count } => {
-                write!(line, "{} → {}  #{number} {count} bytes", name(from), name(to))
+            What::Bytes { line: number, from, to, count, said, .. } => {
+                let said = said.as_ref().filter(|said| !said.is_nothing()).map(Said::to_string);
+                let said = said.unwrap_or_else(|| format!("{count} bytes"));
+                write!(line, "{} → {}  #{number} {said}", name(from), name(to))
             }
             What::End { line: number, from, to } => {
                 write!(line, "{} → {}  #{number} ends", name(from), name(to))
@@ -216,11 +229,28 @@ fn tell(line: &str) {
 }
 
 impl What {
+    /// Takes what comes next, if both are one burst on one connection; or else gives it back.
+    fn join(&mut self, next: Self) -> Option<Self> {
+        match (self, next) {
+            (
+                Self::Bytes { line, side, count, said: own, .. },
+                Self::Bytes { line: same_line, side: same_side, count: more, said, .. },
+            ) if (*line, *side) == (same_line, same_side) => {
+                *count += more;
+                if let (Some(own), Some(said)) = (own, said) {
+                    own.join(said);
+                }
+                None
+            }
+            (_, next) => Some(next),
+        }
+    }
+
     const fn values(&self) -> (u64, [u64; 4]) {
         match self {
             Self::Open { line, from, to, port } => (1, [*line, from.0 as u64, to.0 as u64, *port as u64]),
             Self::Refused { from, to, port } => (2, [from.0 as u64, to.0 as u64, *port as u64, 0]),
-            Self::Bytes { line, from, to, count } => (3, [*line, from.0 as u64, to.0 as u64, *count]),
+            Self::Bytes { line, from, to, count, .. } => (3, [*line, from.0 as u64, to.0 as u64, *count]),
             Self::End { line, from, to } => (4, [*line, from.0 as u64, to.0 as u64, 0]),
             Self::Reset { line, from, to } => (5, [*line, from.0 as u64, to.0 as u64, 0]),
             Self::Host { host, .. } => (6, [host.0 as u64, 0, 0, 0]),

@@ -33,7 +33,7 @@ pub struct Report {
 /// Runs the world of a seed. `tell` prints everything that happens.
 #[must_use]
 pub fn run(seed: u64, tell: bool) -> Report {
-    run_keeping(seed, tell, 1)
+    run_keeping(seed, tell, 0)
 }
 
 fn run_keeping(seed: u64, tell: bool, kept: usize) -> Report {
