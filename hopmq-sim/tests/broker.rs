@@ -4,9 +4,10 @@
 
 use std::future::IntoFuture;
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hopmq_sim::{BrokerConfig, Channel, Connection, ConnectionState, Host, Sim};
+use hopmq_sim::{BrokerConfig, Channel, ConnectOptions, Connection, ConnectionState, Host, Link, Sim};
 
 fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -94,6 +95,47 @@ fn a_broker_that_is_frozen_is_given_up_after_its_heartbeats_and_found_again() {
         let publisher = sim.timeout(secs(120), channel.publisher().into_future()).await.unwrap().unwrap();
         sim.timeout(secs(120), publisher.publish("q", "x").into_future()).await.unwrap().unwrap();
     });
+}
+
+fn options(uri: &str) -> ConnectOptions {
+    uri.parse().unwrap()
+}
+
+#[test]
+fn an_answer_that_came_while_the_client_stood_still_is_in_time() {
+    run(async |sim| {
+        let (rabbit, user) = (sim.host("rabbit"), sim.host("user"));
+        rabbit.broker(BrokerConfig::default()).unwrap();
+        let options = options("amqp://rabbit?recovery=off").call_timeout(secs(3));
+        let connection = user.connect_with(options).await.unwrap();
+        let channel = connection.open_channel().await.unwrap();
+        user.set_link(&rabbit, Link::new().latency(secs(1)));
+        let declare = sim.spawn(async move { channel.declare_queue("q").durable().await.map(drop) });
+        sim.sleep(secs(1)).await; // it has been sent, and nothing has come back
+        user.freeze();
+        sim.sleep(secs(10)).await;
+        user.thaw();
+        declare.await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_client_that_stood_still_keeps_the_connection_that_the_broker_has_kept() {
+    let kept = AtomicUsize::new(0);
+    run(async |sim| {
+        let (rabbit, user) = (sim.host("rabbit"), sim.host("user"));
+        let broker = rabbit.broker(BrokerConfig::default()).unwrap();
+        let connection = user.connect("amqp://rabbit?recovery=off&heartbeat=5").await.unwrap();
+        sim.sleep(Duration::from_millis(sim.random().below(10_000))).await;
+        user.freeze();
+        sim.sleep(secs(11)).await; // more than two of its heartbeats
+        let is_kept = broker.connections() == 1;
+        kept.fetch_add(is_kept.into(), Ordering::Relaxed);
+        user.thaw();
+        sim.sleep(secs(30)).await;
+        assert_eq!(connection.close_reason().is_none(), is_kept);
+    });
+    assert!(kept.into_inner() > 5, "the broker keeps some");
 }
 
 #[test]

@@ -87,6 +87,8 @@ pub(crate) struct Driver<H: Host, T, M, C: Clock> {
     is_held_back: bool,
     /// Nothing can be written any more.
     mute: Option<Mute>,
+    /// What the last pass has left to do.
+    left: Pass,
     state: State,
 }
 
@@ -119,6 +121,7 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
             wire: Outbox::new(),
             is_held_back: false,
             mute: None,
+            left: Pass { want: Want::ReadWrite, deadline: None },
             state: State::Running,
         }
     }
@@ -126,7 +129,17 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
     /// Hands what was read to the engine, and takes what it has to write.
     fn pass(&mut self, waker: &Waker) -> Pass {
         let now = self.clock.now();
-        self.host.pass(waker, Input::Bytes(&mut self.input), &mut self.wire, now)
+        self.left = self.host.pass(waker, Input::Bytes(&mut self.input), &mut self.wire, now);
+        self.left
+    }
+
+    /// Reads before a deadline that is over is held against the peer: a task that was not run for a while, in a machine that was paused
+    /// or too busy, finds the answer, the heartbeat or the end of the stream that came meanwhile.
+    fn read_what_came_before(&mut self, cx: &mut Context<'_>) {
+        let Pass { want, deadline: Some(deadline) } = self.left else { return };
+        if want == Want::ReadWrite && deadline <= self.clock.now() {
+            self.read(cx);
+        }
     }
 
     fn fail(&mut self, waker: &Waker, input: Input<'_>) {
@@ -246,6 +259,7 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Future for Driver<H, T, M, C> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        this.read_what_came_before(cx);
         for _ in 0..PASSES {
             let pass = this.pass(cx.waker());
             let wrote = this.write(cx);
