@@ -15,6 +15,7 @@ mod basic_methods;
 mod bindings;
 mod close;
 mod config;
+mod confirms;
 mod consumer;
 mod content;
 mod crash;

@@ -5,19 +5,17 @@ use alloc::vec::Vec;
 
 use bytes::BytesMut;
 
-use crate::amqp::{
-    FieldTable, FieldValue, Method, Properties, Publish, ReplyCode, ShortStr, basic, write_ack,
-};
+use crate::amqp::{FieldTable, FieldValue, Method, Properties, Publish, ReplyCode, ShortStr, basic};
 
 use super::arguments::type_name;
 use super::engine::Broker;
 use super::exchange::Destination;
 use super::fault::{self, Fault};
-use super::id::{ConnectionId, ExchangeId};
+use super::id::ExchangeId;
 use super::input::syntax;
 use super::message::{Body, Message};
 use super::reply_to::{REPLY_TO, is_reply_to};
-use super::session::{At, Confirms};
+use super::session::At;
 
 /// The flags of the properties that mean something to the broker: headers, reply-to, expiration and user id.
 const MEANINGFUL: u16 = 0x2000 | 0x0200 | 0x0100 | 0x0010;
@@ -124,41 +122,6 @@ impl Broker {
         });
         message.write(&mut link.outbox, at.channel, link.frame_max, |out| method.encode(out));
         link.spoke = true;
-    }
-
-    /// In confirm mode, notes that this publish is to be confirmed.
-    fn count_publish(&mut self, at: At) {
-        let Some(session) = self.links.get_mut(at.connection).and_then(|link| link.session()) else { return };
-        let Some(channel) = session.channel(at.channel) else { return };
-        if let Confirms::On { published, confirmed } = &mut channel.confirms {
-            *published += 1;
-            if *published == *confirmed + 1 {
-                session.to_confirm.push(at.channel);
-            }
-        }
-    }
-
-    /// Confirms what was published on a connection: one acknowledgement per channel and batch of input.
-    pub(super) fn flush_confirms(&mut self, id: ConnectionId) {
-        let Some(link) = self.links.get_mut(id) else { return };
-        let Some(session) = link.session() else { return };
-        if session.to_confirm.is_empty() {
-            return;
-        }
-        let mut channels = core::mem::take(&mut session.to_confirm);
-        for number in channels.drain(..) {
-            let Some(channel) = link.session().and_then(|session| session.channel(number)) else { continue };
-            if let Confirms::On { published, confirmed } = &mut channel.confirms {
-                let (tag, count) = (*published, *published - *confirmed);
-                *confirmed = tag;
-                write_ack(link.outbox.tail(), number, tag, count > 1);
-                link.outbox.end_frame();
-            }
-        }
-        link.spoke = true;
-        if let Some(session) = link.session() {
-            session.to_confirm = channels;
-        }
     }
 
     /// Finds the queues a message goes to, each once, and leaves them in `scratch.routes`.
