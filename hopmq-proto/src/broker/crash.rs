@@ -24,8 +24,10 @@ impl Broker {
     /// redelivered, as they are by RabbitMQ: which of them were delivered before nobody knows any more. What was acknowledged is
     /// gone, however shortly before; RabbitMQ may bring back what was in the last tenths of a second. With
     /// [`Disk::Lost`] only the predeclared exchanges are left. No name that this broker has made up is made up again, and
-    /// no id.
+    /// no id. It [blocks](Self::block) nobody and [refuses](Self::refuse_publishes) nothing any more.
     pub fn crash(&mut self, disk: Disk) {
+        self.alarm = None;
+        self.refuses = false;
         let mut unsettled = Vec::new();
         for id in self.links.ids().collect::<Vec<_>>() {
             let Some(mut link) = self.links.remove(id) else { continue };

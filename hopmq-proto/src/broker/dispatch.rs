@@ -1,4 +1,5 @@
 use alloc::format;
+use alloc::vec::Vec;
 
 use crate::Instant;
 use crate::amqp::{Arguments, Method, Reader, ReplyCode, access, basic, channel, confirm};
@@ -77,7 +78,7 @@ impl Broker {
         if let Some(channel) = self.channel(at)
             && matches!(channel.confirms, Confirms::Off)
         {
-            channel.confirms = Confirms::On { published: 0, confirmed: 0 };
+            channel.confirms = Confirms::On { published: 0, confirmed: 0, refused: Vec::new() };
         }
         unless(select.no_wait, confirm::SelectOk {})
     }

@@ -46,6 +46,10 @@ pub struct Broker {
     pub(super) links: Slab<ConnectionId, Link>,
     pub(super) touched: Touched,
     pub(super) scratch: Scratch,
+    /// Publishers are held back, and are told why.
+    pub(super) alarm: Option<ShortStr>,
+    /// No queue takes anything.
+    pub(super) refuses: bool,
     /// Counts the publishes, to visit no queue and no exchange twice for one.
     pub(super) routings: u64,
 }
@@ -104,6 +108,8 @@ impl Broker {
             links: Slab::new(),
             touched: Touched::default(),
             scratch: Scratch::default(),
+            alarm: None,
+            refuses: false,
             routings: 0,
             config,
         }
@@ -155,9 +161,15 @@ impl Broker {
 
     /// Closes every connection: the open ones with 320 CONNECTION_FORCED.
     pub fn shutdown(&mut self, now: Instant) {
+        self.close_connections("broker forced connection closure with reason 'shutdown'", now);
+    }
+
+    /// Closes every connection, the open ones with 320 CONNECTION_FORCED and this reason, as `rabbitmqctl
+    /// close_all_connections` does. New ones may come.
+    pub fn close_connections(&mut self, reason: &str, now: Instant) {
         let ids: Vec<_> = self.links.ids().collect();
         for id in ids {
-            self.force_close(id, "broker forced connection closure with reason 'shutdown'", now);
+            self.force_close(id, reason, now);
         }
     }
 

@@ -26,11 +26,12 @@ use super::session::Session;
 const FRAME_MAX_AT_LEAST: u32 = 4096;
 const MECHANISMS: &str = "PLAIN AMQPLAIN";
 /// What the server properties announce.
-const CAPABILITIES: [&str; 7] = [
+const CAPABILITIES: [&str; 8] = [
     "publisher_confirms",
     "exchange_exchange_bindings",
     "basic.nack",
     "consumer_cancel_notify",
+    "connection.blocked",
     "consumer_priorities",
     "authentication_failure_close",
     "per_consumer_qos",
@@ -224,6 +225,8 @@ impl Broker {
             vhost,
             channel_max: login.channel_max,
             wants_cancel: login.can("consumer_cancel_notify"),
+            wants_blocked: login.can("connection.blocked"),
+            blocked: false,
             channels: BTreeMap::new(),
             owns: BTreeSet::new(),
             line: Line::default(),

@@ -41,11 +41,11 @@ impl Link {
 
     /// Returns whether the peer has been silent for two intervals in a row.
     ///
-    /// While we do not read, what the peer takes from us counts in place of what it sends.
+    /// While we do not read, what the peer takes from us counts in place of what it sends. One that is blocked is not missed.
     pub(super) fn on_receive_timer(&mut self, now: Instant) -> bool {
-        let (paused, waiting) = (self.is_paused(), self.outbox.len());
+        let (paused, blocked, waiting) = (self.is_paused(), self.is_blocked(), self.outbox.len());
         let Some(heartbeat) = &mut self.heartbeat else { return false };
-        let alive = heartbeat.heard || (paused && waiting < heartbeat.outbox_len);
+        let alive = heartbeat.heard || blocked || (paused && waiting < heartbeat.outbox_len);
         heartbeat.heard = false;
         heartbeat.outbox_len = waiting;
         heartbeat.missed = if alive { 0 } else { heartbeat.missed + 1 };

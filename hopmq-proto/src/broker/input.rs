@@ -55,6 +55,7 @@ impl Broker {
                 input.clear();
                 return false;
             }
+            Phase::Open(session) if session.blocked => return false,
             _ => {}
         }
         let at = At { connection: id, channel: 0 };
@@ -68,6 +69,7 @@ impl Broker {
                     self.on_fault(at, &fault, now);
                 }
             }
+            Ok(Some(head)) if self.is_held_back(id, head, input) => return false,
             Ok(Some(head)) => {
                 let at = At { channel: head.channel, ..at };
                 if let Err(fault) = self.on_channel_frame(at, head, input, now) {

@@ -136,7 +136,7 @@ impl Link {
     pub(super) fn want(&self) -> Want {
         match &self.phase {
             Phase::Closed => Want::Shutdown,
-            _ if self.is_paused() => Want::Write,
+            _ if self.is_paused() || self.is_blocked() => Want::Write,
             _ => Want::ReadWrite,
         }
     }
@@ -144,6 +144,11 @@ impl Link {
     /// Nothing is read, because the peer reads too little of what it asked for.
     pub(super) fn is_paused(&self) -> bool {
         self.outbox.len() > self.max_outbox.saturating_mul(4)
+    }
+
+    /// Nothing is read, because it publishes amid an alarm.
+    pub(super) fn is_blocked(&self) -> bool {
+        matches!(&self.phase, Phase::Open(session) if session.blocked)
     }
 
     /// Another delivery may be queued.

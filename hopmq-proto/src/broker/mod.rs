@@ -10,6 +10,7 @@
 //! It behaves as RabbitMQ does, reply codes and texts included. A publish goes `input` → `publish` → `route` →
 //! `queue` → `deliver`; an acknowledgement goes `input` → `dispatch` → `settle` → `deliver`.
 
+mod alarm;
 mod arguments;
 mod basic_methods;
 mod bindings;

@@ -80,6 +80,11 @@ impl Broker {
         let properties = facts.rewritten.as_ref().map_or(properties, |rewritten| &rewritten[..]);
         self.count_publish(at);
         self.route(id, publish.routing_key, &facts);
+        if self.refuses && !self.reached_no_queue() {
+            self.refuse_publish(at);
+            self.scratch.routes.clear();
+            return Ok(());
+        }
         let unrouted = self.scratch.routes.is_empty();
         if !unrouted || publish.mandatory {
             let message = Arc::new(Message::new(name, publish.routing_key, properties, body));

@@ -25,6 +25,10 @@ pub(super) struct Session {
     pub(super) vhost: usize,
     pub(super) channel_max: u16,
     pub(super) wants_cancel: bool,
+    /// It wants to be told of alarms.
+    pub(super) wants_blocked: bool,
+    /// It has published amid an alarm: nothing is read from it.
+    pub(super) blocked: bool,
     pub(super) channels: BTreeMap<u16, Slot>,
     /// The exclusive queues.
     pub(super) owns: BTreeSet<QueueId>,
@@ -91,6 +95,12 @@ impl Window {
 pub(super) enum Confirms {
     #[default]
     Off,
-    /// Publishes are counted from 1; those up to `confirmed` have been confirmed.
-    On { published: u64, confirmed: u64 },
+    On {
+        /// The last publish; they are counted from 1.
+        published: u64,
+        /// The last that has had its answer.
+        confirmed: u64,
+        /// Those behind it that are to be nacked.
+        refused: Vec<u64>,
+    },
 }

@@ -112,6 +112,45 @@ impl<R: Runtime> Broker<R> {
         self.inner.shared.crash(disk);
     }
 
+    /// Closes every connection with 320 `CONNECTION_FORCED` and this reason, as an administrator does
+    /// (`rabbitmqctl close_all_connections`). New ones may come.
+    pub fn close_connections(&self, reason: &str) {
+        let now = self.inner.runtime.clock().now();
+        self.inner.shared.change(|engine| engine.close_connections(reason, now));
+    }
+
+    /// Holds publishers back until it [unblocks](Self::unblock), as RabbitMQ does while it is short of memory or disk: whoever publishes
+    /// is told `reason` with `connection.blocked`, and nothing is read from him any more. What does not publish goes on
+    /// (<https://www.rabbitmq.com/docs/alarms>). A [crash](Self::crash) ends it.
+    ///
+    /// ```
+    /// # use hopmq::io::Runtime;
+    /// # use hopmq::{Broker, PublishError, Publisher};
+    /// # async fn example(broker: Broker<impl Runtime>, publisher: Publisher) -> Result<(), PublishError> {
+    /// broker.block("low on memory");
+    /// let first = publisher.publish("orders", "hello").send().await?; // it has been sent, and waits at the broker
+    /// // ... and soon connection.is_blocked(): what is published from now on waits here ...
+    /// broker.unblock();
+    /// first.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn block(&self, reason: &str) {
+        self.inner.shared.change(|engine| engine.block(reason));
+    }
+
+    /// Takes publishes again.
+    pub fn unblock(&self) {
+        self.inner.shared.change(proto::Broker::unblock);
+    }
+
+    /// Refuses what is published, or takes it again: what a queue would have taken is not stored, and is nacked where there are
+    /// confirms. RabbitMQ does this when a queue fails or a quorum queue has lost its majority
+    /// (<https://www.rabbitmq.com/docs/confirms#server-sent-nacks>). A [crash](Self::crash) ends it.
+    pub fn refuse_publishes(&self, refuse: bool) {
+        self.inner.shared.change(|engine| engine.refuse_publishes(refuse));
+    }
+
     /// Accepts no more, closes every connection with 320 `CONNECTION_FORCED`, and waits until the last is gone. Queues and messages
     /// stay: whoever lets it [`serve`](Self::serve) or listen again finds them.
     ///

@@ -58,6 +58,16 @@ impl Shared {
         woken.into_iter().for_each(Waker::wake);
     }
 
+    /// Changes something that concerns connections, and wakes those that it does.
+    pub(super) fn change(&self, change: impl FnOnce(&mut proto::Broker)) {
+        let mut woken = Vec::new();
+        let mut state = self.lock();
+        change(&mut state.engine);
+        state.collect_touched(&mut woken);
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
     /// Loses every connection, and what is not on the disk.
     pub(super) fn crash(&self, disk: proto::Disk) {
         let mut state = self.lock();

@@ -51,6 +51,7 @@ pub async fn server_says_who_it_is(server: &Server) {
         "exchange_exchange_bindings",
         "basic.nack",
         "consumer_cancel_notify",
+        "connection.blocked",
         "authentication_failure_close",
         "per_consumer_qos",
     ] {

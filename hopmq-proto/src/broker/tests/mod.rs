@@ -1,6 +1,7 @@
 //! The broker driven by raw frames.
 #![allow(clippy::cast_possible_truncation, clippy::large_enum_variant)] // small test data
 
+mod alarm;
 mod crash;
 mod faults;
 mod flow;
@@ -143,6 +144,7 @@ impl Test {
         self.input(id, &PROTOCOL_HEADER);
         let capabilities = FieldTable::new()
             .with("consumer_cancel_notify", capable)
+            .with("connection.blocked", capable)
             .with("authentication_failure_close", capable);
         let start_ok = connection::StartOk {
             client_properties: FieldTable::new().with("capabilities", capabilities),
