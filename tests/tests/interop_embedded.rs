@@ -1,7 +1,7 @@
 //! Every scenario against the embedded broker: over TCP on each runtime, and in memory.
 
 use hopmq_tests::scenarios::boxed::Scenario;
-use hopmq_tests::scenarios::{self, Runtime, Server};
+use hopmq_tests::scenarios::{self, Boxed, Runtime, Server, alarm};
 
 fn on_current_thread(scenario: Scenario) {
     scenarios::run(&scenarios::current_thread(), Server::embedded, scenario);
@@ -41,4 +41,16 @@ mod tcp_async_std {
 
 mod memory {
     hopmq_tests::scenarios!(crate::in_memory);
+}
+
+/// RabbitMQ's is an alarm of a whole node, and so not among the scenarios of one that is shared.
+#[test]
+fn trap_34_an_alarm_holds_back_publishes_only() {
+    fn amid_alarm(server: &Server) -> Boxed<'_, ()> {
+        let Some(broker) = server.broker() else { unreachable!("it is embedded") };
+        Box::pin(alarm::holds_back_publishes_only(server, |on| broker.set_alarm(on)))
+    }
+    for run in [on_current_thread, on_multi_thread, on_smol, on_async_std, in_memory] {
+        run(amid_alarm);
+    }
 }

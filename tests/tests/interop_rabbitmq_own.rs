@@ -5,20 +5,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
-use std::future::poll_fn;
-use std::pin::pin;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use hopmq_tests::certificates::{Authority, Identity};
 use hopmq_tests::node::{Node, free_port};
-use hopmq_tests::{programs, scenarios};
+use hopmq_tests::programs;
+use hopmq_tests::scenarios::{self, Server, alarm};
 use hopmq_tokio::{
     CloseReason, Confirms, ConnectError, ConnectOptions, Connection, ConnectionEvent, ConsumerEnd,
-    Credentials, Events, Mechanism, Pem, ProvidedCredentials, PublishError, Recovery, ServerName,
-    SettleError, TlsError, TlsOptions, connect, connect_with,
+    Credentials, Events, Mechanism, Pem, ProvidedCredentials, Recovery, ServerName, SettleError, TlsError,
+    TlsOptions, connect, connect_with,
 };
 use tokio::time::timeout;
 
@@ -312,7 +311,7 @@ async fn trap_36_a_secret_that_is_refused_ends_the_connection(setup: &Setup) {
     };
     let connection = connect_with(with(GOOD_TOKEN)).await.unwrap();
     connection.update_secret(GOOD_TOKEN, "a test").await.unwrap();
-    round_trip_without_publishing(&connection).await;
+    alarm::round_trip_without_publishing(&connection).await;
     let forged = GOOD_TOKEN.replace(".a4Bl", ".b4Bl");
     let refused = connection.update_secret(&forged, "a test").await.unwrap_err();
     let Some(CloseReason::Server(close)) = refused.close_reason() else { panic!("{refused:?}") };
@@ -385,70 +384,9 @@ async fn a_delivery_that_is_not_settled_in_time_ends_its_channel(setup: &Setup) 
 }
 
 async fn trap_34_an_alarm_holds_back_publishes_only(setup: &Setup) {
-    let connection = connect(setup.node.uri()).await.unwrap();
-    let doomed = connect(setup.node.uri()).await.unwrap();
-    let mut events = connection.events();
-    let channel = connection.open_channel().await.unwrap();
-    let queue = channel.declare_queue("").exclusive().await.unwrap();
-    let publisher = channel.publisher().await.unwrap();
-    publisher.publish(queue.name(), "before").await.unwrap();
-    let mut deliveries = channel.consume(queue.name()).await.unwrap();
-    let before = deliveries.next().await.unwrap();
-
-    // The server tells who publishes.
-    setup.node.ctl(&["set_vm_memory_high_watermark", "0.0001"]);
-    let last = publisher.publish(queue.name(), "last").send().await.unwrap();
-    let ConnectionEvent::Blocked { reason } = next(&mut events).await else { panic!() };
-    assert!(reason.contains("memory"), "{reason}");
-    assert!(connection.is_blocked());
-    assert_eq!(
-        connection.events().next().await,
-        Some(ConnectionEvent::Blocked { reason }),
-        "who listens later is told too"
-    );
-
-    // Publishes are held back; the rest is sent, though this server reads none of it until the alarm is over.
-    let refused = publisher.publish(queue.name(), "refused").try_send().unwrap_err();
-    assert!(matches!(refused, PublishError::Full { .. }), "{refused:?}");
-    let mut waiting = pin!(publisher.publish(queue.name(), "waiting").send());
-    assert!(poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
-    before.ack().unwrap();
-    let declared = channel.declare_queue(queue.name()).passive();
-
-    // Whoever does not publish notices nothing.
-    let other = connect(setup.node.uri()).await.unwrap();
-    round_trip_without_publishing(&other).await;
-    assert!(!other.is_blocked());
-    assert!(connection.is_blocked());
-
-    // One that ends amid the alarm is no longer blocked.
-    let doomed_channel = doomed.open_channel().await.unwrap();
-    let doomed_publisher = doomed_channel.publisher().await.unwrap();
-    let mut doomed_events = doomed.events();
-    let lost = doomed_publisher.publish("nowhere", "lost").send().await.unwrap();
-    assert!(matches!(next(&mut doomed_events).await, ConnectionEvent::Blocked { .. }));
-    doomed.abort();
-    assert_eq!(*doomed.closed().await, CloseReason::Aborted);
-    assert!(!doomed.is_blocked());
-    assert!(matches!(lost.await, Ok(()) | Err(PublishError::Unconfirmed(_))));
-
-    setup.node.ctl(&["set_vm_memory_high_watermark", "0.4"]);
-    assert_eq!(next(&mut events).await, ConnectionEvent::Unblocked);
-    assert!(!connection.is_blocked());
-    timeout(PATIENCE, waiting).await.unwrap().unwrap().await.unwrap();
-    last.await.unwrap();
-    declared.await.unwrap();
-    for body in ["last", "waiting"] {
-        let delivery = deliveries.next().await.unwrap();
-        assert_eq!(delivery.body(), body.as_bytes());
-        delivery.ack().unwrap();
-    }
-    connection.close().await.unwrap();
-}
-
-async fn round_trip_without_publishing(connection: &Connection) {
-    let channel = connection.open_channel().await.unwrap();
-    let queue = channel.declare_queue("").exclusive().await.unwrap();
-    assert!(channel.get(queue.name()).await.unwrap().is_none());
-    channel.close().await.unwrap();
+    let server = Server::at(scenarios::On::Tokio, setup.node.uri());
+    let set = |on| {
+        setup.node.ctl(&["set_vm_memory_high_watermark", if on { "0.0001" } else { "0.4" }]);
+    };
+    alarm::holds_back_publishes_only(&server, set).await;
 }

@@ -26,6 +26,7 @@ pub use runtime::{
 };
 pub use server::{Server, Version, rabbitmq_uri, rabbitmq4_uri};
 
+pub mod alarm;
 pub mod arguments;
 pub mod backpressure;
 pub mod bodies;

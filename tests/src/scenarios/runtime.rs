@@ -150,6 +150,7 @@ pub trait Embedded: Debug {
     fn connections(&self) -> usize;
     fn connect_with(&self, config: Config) -> Boxed<'_, Result<Connection, Arc<CloseReason>>>;
     fn shutdown(&self) -> Boxed<'_, ()>;
+    fn set_alarm(&self, on: bool);
 }
 
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -165,6 +166,10 @@ impl<R: Network> Embedded for Broker<R> {
 
     fn shutdown(&self) -> Boxed<'_, ()> {
         Box::pin(self.shutdown())
+    }
+
+    fn set_alarm(&self, on: bool) {
+        if on { self.block("low on memory") } else { self.unblock() }
     }
 }
 
