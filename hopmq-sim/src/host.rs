@@ -240,12 +240,7 @@ impl Host {
             return;
         }
         // First what it had on its disk: what its tasks do when they are dropped never came to that.
-        let programs = self.world.lock().network.programs(self.id);
-        for program in &programs {
-            if let Program::Broker(broker) = program {
-                broker.crash(Disk::Kept);
-            }
-        }
+        self.brokers().iter().for_each(|broker| broker.crash(Disk::Kept));
         let tasks = self.world.lock().tasks.take(|host| host == self.id);
         drop(tasks);
     }
@@ -254,11 +249,24 @@ impl Host {
     pub fn wipe(&self) {
         self.crash();
         self.happens("loses its disk", |_, _, _, _| true);
+        self.brokers().iter().for_each(|broker| broker.crash(Disk::Lost));
+    }
+
+    /// The brokers that were started here from outside, whether they run or not.
+    fn brokers(&self) -> Vec<hopmq::Broker<Self>> {
         let programs = self.world.lock().network.programs(self.id);
-        for program in &programs {
-            if let Program::Broker(broker) = program {
-                broker.crash(Disk::Lost);
-            }
+        let broker = |program| match program {
+            Program::Broker(broker) => Some(broker),
+            Program::Factory(..) => None,
+        };
+        programs.into_iter().filter_map(broker).collect()
+    }
+
+    /// Has the brokers here do something that RabbitMQ does by itself, while the host is up.
+    pub(crate) fn have_brokers(&self, does: &'static str, work: impl FnMut(&hopmq::Broker<Self>)) {
+        let brokers = if self.is_up() { self.brokers() } else { Vec::new() };
+        if self.happens(does, |_, _, _, _| !brokers.is_empty()) {
+            brokers.iter().for_each(work);
         }
     }
 

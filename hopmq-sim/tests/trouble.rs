@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::future::IntoFuture as _;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use hopmq_sim::{Host, JoinHandle, Sim};
+use hopmq_sim::{
+    BrokerConfig, Check, Connection, ConnectionEvent, Error, Fault, FaultKind, Host, JoinHandle,
+    PublishError, Sim,
+};
 
 fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
@@ -58,4 +62,136 @@ fn a_link_has_no_first_and_no_second_host() {
     for (refused, swallowed) in seen {
         assert!(refused > 0 && swallowed > 0, "{seen:?}");
     }
+}
+
+const URI: &str = "amqp://rabbit?recovery=always&heartbeat=5";
+
+fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// Passes orders on, and believes that what was sent has come.
+async fn forward(connection: &Connection) -> Result<(), Error> {
+    let channel = connection.open_channel().await?;
+    for queue in ["orders", "invoices"] {
+        channel.declare_queue(queue).durable().await?;
+    }
+    let publisher = channel.publisher().await?;
+    let mut orders = channel.consume("orders").prefetch(1).await?;
+    while let Some(order) = orders.next().await {
+        publisher.publish("invoices", order.body_bytes()).await.ok();
+        order.ack().ok();
+    }
+    Ok(())
+}
+
+/// Each order that was confirmed is invoiced.
+async fn every_order_is_invoiced(sim: Sim, trouble: impl Fn(&Sim)) {
+    let [rabbit, shop] = ["rabbit", "shop"].map(|name| sim.host(name));
+    let broker = rabbit.broker(BrokerConfig::default()).unwrap();
+    sim.host("service").start(|host| async move {
+        loop {
+            if let Ok(connection) = host.connect(URI).await {
+                forward(&connection).await.ok();
+            }
+            host.sleep(secs(1)).await;
+        }
+    });
+    let connection = shop.connect(URI).await.unwrap();
+    let channel = connection.open_channel().await.unwrap();
+    channel.declare_queue("orders").durable().await.unwrap();
+    let publisher = channel.publisher().await.unwrap();
+    trouble(&sim);
+    let mut confirmed = 0;
+    for _ in 0..60 {
+        match publisher.publish("orders", "an order").await {
+            Ok(()) => confirmed += 1,
+            Err(PublishError::Nacked) => {}
+            Err(error) => panic!("{error}"),
+        }
+        sim.sleep(millis(500)).await;
+    }
+    sim.sleep(secs(120)).await;
+    let invoiced = broker.queue("/", "invoices").unwrap().ready;
+    assert!(invoiced >= confirmed, "{confirmed} orders, {invoiced} invoices");
+}
+
+#[test]
+fn a_service_that_ignores_a_nack_is_found_when_the_broker_gives_trouble() {
+    let network = |sim: &Sim| drop(sim.trouble().link(&sim.host("service"), &sim.host("rabbit")).begin());
+    assert!(Check::new().find(|sim| every_order_is_invoiced(sim, network)).is_none());
+
+    let broker = |sim: &Sim| drop(sim.trouble().broker(&sim.host("rabbit")).begin());
+    let failure = Check::new().find(|sim| every_order_is_invoiced(sim, broker)).expect("it is found");
+    let [Fault { kind: FaultKind::Nack(host), .. }] = failure.faults() else { panic!("{failure}") };
+    assert_eq!(host, "rabbit");
+    let report = failure.to_string();
+    assert!(report.contains("rabbit nacks what is published for "), "{report}");
+    assert!(report.contains("s rabbit nacks publishes\n"), "{report}");
+}
+
+#[test]
+fn a_broker_gives_every_kind_of_trouble_and_is_well_again() {
+    let mut told = String::new();
+    for seed in 1..=40 {
+        let sim = Sim::new(seed);
+        let run = sim.run(async {
+            let [rabbit, user] = ["rabbit", "user"].map(|name| sim.host(name));
+            rabbit.broker(BrokerConfig::default()).unwrap();
+            let connection = user.connect(URI).await.unwrap();
+            let channel = connection.open_channel().await.unwrap();
+            channel.declare_queue("q").durable().await.unwrap();
+            let publisher = channel.publisher().await.unwrap();
+            let calm = sim.trouble().broker(&rabbit).host(&rabbit).within(secs(10)).begin();
+            let publishes = sim.spawn({
+                let (publisher, sim) = (publisher.clone(), sim.clone());
+                async move {
+                    loop {
+                        let _ = publisher.publish("q", "x").await;
+                        sim.sleep(millis(100)).await;
+                    }
+                }
+            });
+            calm.await;
+            publishes.abort();
+            sim.timeout(secs(60), publisher.publish("q", "x").into_future()).await.unwrap().unwrap();
+        });
+        run.unwrap();
+        told.push_str(&sim.last_events());
+    }
+    for does in [
+        "closes every connection",
+        "blocks publishers",
+        "unblocks publishers",
+        "nacks publishes",
+        "takes publishes again",
+    ] {
+        assert!(told.contains(&format!(" s rabbit {does}\n")), "{does}: {told}");
+    }
+}
+
+#[test]
+fn publishers_wait_while_the_broker_blocks_them() {
+    let sim = Sim::new(1);
+    let run = sim.run(async {
+        let [rabbit, user] = ["rabbit", "user"].map(|name| sim.host(name));
+        rabbit.broker(BrokerConfig::default()).unwrap();
+        let connection = user.connect(URI).await.unwrap();
+        let mut events = connection.events();
+        let channel = connection.open_channel().await.unwrap();
+        channel.declare_queue("q").durable().await.unwrap();
+        let publisher = channel.publisher().await.unwrap();
+        let block = Fault::new(secs(1), FaultKind::Block("rabbit".to_owned())).lasts(secs(20));
+        let calm = sim.trouble().broker(&rabbit).exactly([block]).begin();
+        sim.sleep(secs(2)).await;
+        // Longer than its heartbeats: nobody is given up.
+        publisher.publish("q", "x").await.unwrap();
+        assert_eq!(sim.now().as_nanos() / 1_000_000_000, 21);
+        let blocked = events.next().await;
+        assert_eq!(blocked, Some(ConnectionEvent::Blocked { reason: "low on memory".to_owned() }));
+        assert_eq!(events.next().await, Some(ConnectionEvent::Unblocked));
+        calm.await;
+        connection.close().await.unwrap();
+    });
+    run.unwrap();
 }

@@ -34,14 +34,18 @@ impl Trouble {
     }
 
     fn fault(&self, begin: Duration, random: &mut Random) -> Option<Fault> {
-        let choice = random.index(self.hosts.len() + self.disks.len() + self.links.len());
+        let choice =
+            random.index(self.hosts.len() + self.disks.len() + self.links.len() + self.brokers.len());
         let kind = if let Some(host) = self.hosts.get(choice) {
             of_host(host.clone(), random)
         } else if let Some(host) = self.disks.get(choice - self.hosts.len()) {
             FaultKind::Wipe(host.clone())
         } else {
-            let (a, b) = self.links.get(choice - self.hosts.len() - self.disks.len())?;
-            of_link(a.clone(), b.clone(), random)
+            let choice = choice - self.hosts.len() - self.disks.len();
+            match self.links.get(choice) {
+                Some((a, b)) => of_link(a.clone(), b.clone(), random),
+                None => of_broker(self.brokers.get(choice - self.links.len())?.clone(), random),
+            }
         };
         let within = u64::try_from(self.within.as_millis()).unwrap_or(u64::MAX);
         // Earlier ones are likelier to find work still under way.
@@ -81,6 +85,15 @@ fn of_host(host: String, random: &mut Random) -> FaultKind {
         0 | 1 => FaultKind::Crash(host),
         2 => FaultKind::Kill(host),
         _ => FaultKind::Freeze(host),
+    }
+}
+
+/// Anything that a broker does by itself.
+fn of_broker(host: String, random: &mut Random) -> FaultKind {
+    match random.below(3) {
+        0 => FaultKind::Close(host),
+        1 => FaultKind::Block(host),
+        _ => FaultKind::Nack(host),
     }
 }
 

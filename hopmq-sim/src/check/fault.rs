@@ -2,8 +2,15 @@ use std::fmt;
 use std::time::Duration;
 
 use super::moment::{Does, Moment};
+use crate::host::Host;
 use crate::network::Link;
 use crate::sim::Sim;
+
+/// What clients are told.
+const BLOCKED: &str = "low on memory";
+const CLOSED: &str = "closed by an administrator";
+
+type Broker = hopmq::Broker<Host>;
 
 /// Something that goes wrong for a while, and is put right then.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +37,13 @@ pub enum FaultKind {
     Wipe(String),
     /// [`Host::freeze`](crate::Host::freeze), then [`thaw`](crate::Host::thaw).
     Freeze(String),
+    /// The broker there closes every connection: [`Broker::close_connections`](hopmq::Broker::close_connections).
+    Close(String),
+    /// The broker there holds publishers back: [`Broker::block`](hopmq::Broker::block), then
+    /// [`unblock`](hopmq::Broker::unblock).
+    Block(String),
+    /// The broker there nacks what is published: [`Broker::refuse_publishes`](hopmq::Broker::refuse_publishes).
+    Nack(String),
     /// [`Host::cut`](crate::Host::cut).
     Cut(String, String),
     /// [`Host::lose`](crate::Host::lose): the first is told, the second is not.
@@ -71,7 +85,7 @@ impl Fault {
 impl FaultKind {
     /// Whether it is over as soon as it has happened.
     pub(super) const fn is_brief(&self) -> bool {
-        matches!(self, Self::Cut(..) | Self::Lose(..))
+        matches!(self, Self::Close(_) | Self::Cut(..) | Self::Lose(..))
     }
 
     pub(super) fn begin(&self, sim: &Sim) {
@@ -81,6 +95,16 @@ impl FaultKind {
             Self::Kill(name) => host(name).kill(),
             Self::Wipe(name) => host(name).wipe(),
             Self::Freeze(name) => host(name).freeze(),
+            Self::Close(name) => {
+                let close = |broker: &Broker| broker.close_connections(CLOSED);
+                host(name).have_brokers("closes every connection", close);
+            }
+            Self::Block(name) => {
+                host(name).have_brokers("blocks publishers", |broker| broker.block(BLOCKED));
+            }
+            Self::Nack(name) => {
+                host(name).have_brokers("nacks publishes", |broker| broker.refuse_publishes(true));
+            }
             Self::Cut(a, b) => host(a).cut(&host(b)),
             Self::Lose(a, b) => host(a).lose(&host(b)),
             Self::Partition(a, b) => host(a).partition(&host(b)),
@@ -110,7 +134,11 @@ impl FaultKind {
                 }
             }
             Self::Freeze(name) => host(name).thaw(),
-            Self::Cut(..) | Self::Lose(..) => {}
+            Self::Block(name) => host(name).have_brokers("unblocks publishers", Broker::unblock),
+            Self::Nack(name) => {
+                host(name).have_brokers("takes publishes again", |broker| broker.refuse_publishes(false));
+            }
+            Self::Close(_) | Self::Cut(..) | Self::Lose(..) => {}
             Self::Partition(a, b) | Self::PartitionTo(a, b) => host(a).heal(&host(b)),
             Self::Refuse(a, b) | Self::Swallow(a, b) => {
                 host(a).answer_dials(&host(b));
@@ -126,7 +154,13 @@ impl FaultKind {
     /// The host that it concerns, or the first.
     pub(super) fn host(&self) -> &str {
         match self {
-            Self::Crash(host) | Self::Kill(host) | Self::Wipe(host) | Self::Freeze(host) => host,
+            Self::Crash(host)
+            | Self::Kill(host)
+            | Self::Wipe(host)
+            | Self::Freeze(host)
+            | Self::Close(host)
+            | Self::Block(host)
+            | Self::Nack(host) => host,
             _ => self.between().map_or("", |(a, _)| a),
         }
     }
@@ -134,7 +168,13 @@ impl FaultKind {
     /// The two hosts between which it happens, if so.
     pub(super) fn between(&self) -> Option<(&str, &str)> {
         match self {
-            Self::Crash(_) | Self::Kill(_) | Self::Wipe(_) | Self::Freeze(_) => None,
+            Self::Crash(_)
+            | Self::Kill(_)
+            | Self::Wipe(_)
+            | Self::Freeze(_)
+            | Self::Close(_)
+            | Self::Block(_)
+            | Self::Nack(_) => None,
             Self::Cut(a, b)
             | Self::Lose(a, b)
             | Self::Partition(a, b)
@@ -163,6 +203,9 @@ impl fmt::Display for Fault {
                 write!(f, "{host} crashes and loses its disk, and is back after {lasts}")
             }
             FaultKind::Freeze(host) => write!(f, "{host} freezes for {lasts}"),
+            FaultKind::Close(host) => write!(f, "{host} closes every connection"),
+            FaultKind::Block(host) => write!(f, "{host} blocks publishers for {lasts}"),
+            FaultKind::Nack(host) => write!(f, "{host} nacks what is published for {lasts}"),
             FaultKind::Cut(a, b) => write!(f, "connections between {a} and {b} are cut"),
             FaultKind::Lose(a, b) => {
                 write!(f, "connections between {a} and {b} are gone, and {b} is not told")

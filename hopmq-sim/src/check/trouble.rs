@@ -41,6 +41,7 @@ pub struct Trouble {
     pub(super) hosts: Vec<String>,
     pub(super) disks: Vec<String>,
     pub(super) links: Vec<(String, String)>,
+    pub(super) brokers: Vec<String>,
     pub(super) at_most: usize,
     pub(super) within: Duration,
     /// In place of what is drawn.
@@ -55,6 +56,7 @@ impl Sim {
             hosts: Vec::new(),
             disks: Vec::new(),
             links: Vec::new(),
+            brokers: Vec::new(),
             at_most: AT_MOST,
             within: WITHIN,
             exactly: None,
@@ -78,6 +80,13 @@ impl Trouble {
     /// Between these two anything may happen that happens in networks.
     pub fn link(mut self, a: &Host, b: &Host) -> Self {
         self.links.push((a.name(), b.name()));
+        self
+    }
+
+    /// The broker on this host may do what RabbitMQ does by itself at times: close every connection, hold publishers back, and
+    /// nack what is published.
+    pub fn broker(mut self, host: &Host) -> Self {
+        self.brokers.push(host.name());
         self
     }
 
