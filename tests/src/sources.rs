@@ -11,7 +11,9 @@ use std::{fs, io};
 /// When a file cannot be read.
 pub fn functions() -> io::Result<BTreeMap<String, Vec<String>>> {
     let mut functions = BTreeMap::new();
-    for folder in ["hopmq-proto", "hopmq", "hopmq-tokio", "hopmq-smol", "hopmq-blocking", "tests"] {
+    for folder in
+        ["hopmq-proto", "hopmq", "hopmq-tokio", "hopmq-smol", "hopmq-sim", "hopmq-blocking", "tests"]
+    {
         for file in rust_files(&workspace().join(folder))? {
             functions_of(&fs::read_to_string(&file)?, &mut functions);
         }
