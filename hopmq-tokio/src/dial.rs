@@ -18,6 +18,6 @@ impl Dialer for TcpDialer {
         let addresses: Vec<_> = lookup_host((endpoint.host.as_str(), endpoint.port)).await?.collect();
         let stream = open_first(&Tokio::current(), addresses, TcpStream::connect).await?;
         stream.set_nodelay(true)?;
-        Ok(Stream(stream))
+        Ok(Stream::new(stream))
     }
 }

@@ -58,7 +58,7 @@ impl Network for Tokio {
     async fn bind(&self, address: SocketAddr) -> io::Result<(TcpAcceptor, SocketAddr)> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok((TcpAcceptor(listener), address))
+        Ok((TcpAcceptor::from(listener), address))
     }
 }
 

@@ -10,7 +10,15 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Any byte stream of tokio's as a [`Transport`].
 #[derive(Debug)]
-pub struct Stream<S>(pub S);
+pub struct Stream<S>(S);
+
+impl<S> Stream<S> {
+    /// That stream.
+    #[must_use]
+    pub const fn new(stream: S) -> Self {
+        Self(stream)
+    }
+}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Stream<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<io::Result<usize>> {
@@ -32,7 +40,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Stream<S>
 
 /// Accepts TCP connections.
 #[derive(Debug)]
-pub struct TcpAcceptor(pub TcpListener);
+pub struct TcpAcceptor(TcpListener);
+
+impl From<TcpListener> for TcpAcceptor {
+    fn from(listener: TcpListener) -> Self {
+        Self(listener)
+    }
+}
 
 impl Listener for TcpAcceptor {
     type Transport = Stream<TcpStream>;
@@ -42,6 +56,6 @@ impl Listener for TcpAcceptor {
         let _ = stream.set_nodelay(true); // fails when the peer has gone already: its driver finds out
         let peer =
             Peer { address: address.to_string(), is_loopback: address.ip().to_canonical().is_loopback() };
-        Poll::Ready(Ok((Stream(stream), peer)))
+        Poll::Ready(Ok((Stream::new(stream), peer)))
     }
 }

@@ -34,7 +34,7 @@ async fn try_connect<F: Future<Output = ()> + Send + 'static>(
         let mut greeting = [0; 8];
         stream.read_exact(&mut greeting).await.unwrap();
         assert_eq!(&greeting, b"AMQP\x00\x00\x09\x01");
-        script(Raw::new(Stream(stream))).await;
+        script(Raw::new(Stream::new(stream))).await;
     });
     let uri = format!("amqp://127.0.0.1:{port}?connection_timeout={}", limit.as_millis());
     let result = timeout(PATIENCE, connect(&uri)).await.expect("the deadline is kept").map(drop);

@@ -63,7 +63,7 @@ fn connections_over_tcp_leave_nothing_behind() {
         let broker = broker(&runtime);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        broker.serve(TcpAcceptor(listener));
+        broker.serve(TcpAcceptor::from(listener));
         let options = ConnectOptions::new().host("127.0.0.1").port(port);
         let cycle = async |cycle: usize| {
             let connection = Connection::connect(&runtime, TcpDialer, options.clone()).await;
