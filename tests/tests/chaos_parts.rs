@@ -302,6 +302,10 @@ fn good() -> History {
     }
 }
 
+const fn erasure(queue: Option<usize>, until: u64) -> Erasure {
+    Erasure { queue, until: at(until), transient: false }
+}
+
 const fn id(number: u32) -> MessageId {
     MessageId { publisher: 0, number }
 }
@@ -325,22 +329,37 @@ fn the_checker_finds_what_is_lost() {
     assert_eq!(check(&history), [Finding::Lost(id(4))]);
     assert_eq!(owed(&history), [id(4)]);
     // Unless its queue was deleted since.
-    history.erasures = vec![Erasure { queue: Some(1), until: at(9) }, Erasure { queue: None, until: at(3) }];
+    history.erasures = vec![erasure(Some(1), 9), erasure(None, 3)];
     assert_eq!(check(&history), [Finding::Lost(id(4))]);
-    history.erasures.push(Erasure { queue: Some(0), until: at(4) });
+    history.erasures.push(erasure(Some(0), 4));
     assert_eq!(check(&history), []);
+}
+
+#[test]
+fn a_crash_excuses_what_was_not_on_the_disk_and_nothing_else() {
+    let mut history = good();
+    history.queue_of = vec![0, 0];
+    history.published.push((0..10).map(confirmed).collect());
+    let other = |number| MessageId { publisher: 1, number };
+    history.delivered.extend((0..9).map(|it| Delivered { id: Some(other(it)), ..delivered(it) }));
+    history.delivered.remove(4);
+    history.transient.insert(1);
+    history.erasures.push(Erasure { transient: true, ..erasure(None, 9) });
+    assert_eq!(check(&history), [Finding::Lost(id(4))], "of the same queue, and persistent");
+    history.erasures.push(Erasure { transient: true, ..erasure(Some(0), 3) });
+    history.erasures.remove(0);
+    assert_eq!(check(&history), [Finding::Lost(id(4)), Finding::Lost(other(9))], "published since");
 }
 
 #[test]
 fn what_is_not_mandatory_may_be_lost_where_there_is_no_queue() {
     let mut history = good();
     history.delivered.remove(4);
-    history.absences = vec![Erasure { queue: Some(0), until: at(4) }];
+    history.absences = vec![erasure(Some(0), 4)];
     assert_eq!(check(&history), [Finding::Lost(id(4))], "it is mandatory, and would have come back");
     history.untold.insert(0);
     assert_eq!(check(&history), []);
-    history.absences =
-        vec![Erasure { queue: Some(0), until: at(3) }, Erasure { queue: Some(1), until: at(9) }];
+    history.absences = vec![erasure(Some(0), 3), erasure(Some(1), 9)];
     assert_eq!(check(&history), [Finding::Lost(id(4))], "its queue was there");
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | | durable, quorum | exclusive, server-named |
 //! |---|---|---|
-//! | a confirmed message is consumed | yes, unless its queue or virtual host was deleted since, or was not there yet and the message not mandatory | only what was published once all faults were over and the queue was served again: the queue dies with its connection |
+//! | a confirmed message is consumed | yes, unless its queue or virtual host was deleted since, or was not there yet and the message not mandatory, or the broker has crashed since and the message is transient | only what was published once all faults were over and the queue was served again: the queue dies with its connection |
 //! | nothing comes from nowhere, nothing comes altered | yes | yes |
 //! | per publisher and consumer, what is not marked as redelivered or possibly duplicated comes in order and once | yes | yes |
 //! | what a consumer that is alone puts back comes again before what was behind it | yes | yes |
@@ -178,7 +178,9 @@ fn may_be_gone(history: &History, publisher: u16, message: &Published) -> bool {
     }
     let absences: &[Erasure] = if history.untold.contains(&publisher) { &history.absences } else { &[] };
     let all = history.erasures.iter().chain(absences);
-    let concerned = all.filter(|it| it.queue.is_none_or(|which| which == queue));
+    let is_transient = history.transient.contains(&publisher);
+    let concerned =
+        all.filter(|it| it.queue.is_none_or(|which| which == queue) && (is_transient || !it.transient));
     concerned.map(|erasure| erasure.until).any(erased)
 }
 

@@ -100,6 +100,8 @@ pub struct Erasure {
     pub queue: Option<usize>,
     /// When the deletion was done.
     pub until: Duration,
+    /// Only what was [transient](History::transient) is gone.
+    pub transient: bool,
 }
 
 /// Everything that a run is judged by.
@@ -122,6 +124,8 @@ pub struct History {
     pub injected: Vec<Injected>,
     /// What was deleted on purpose.
     pub erasures: Vec<Erasure>,
+    /// Publishers whose messages are not kept on a disk.
+    pub transient: BTreeSet<u16>,
     /// Publishers that are not told when there is no queue for a message: what they publish is not mandatory.
     pub untold: BTreeSet<u16>,
     /// Queues that were deleted, and until when they were not there: what was published to them then by those who are not

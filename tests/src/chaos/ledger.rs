@@ -123,7 +123,7 @@ impl Ledger {
 
     pub(super) fn erased(&self, queue: Option<usize>) {
         let until = self.now();
-        self.book().history.erasures.push(Erasure { queue, until });
+        self.book().history.erasures.push(Erasure { queue, until, transient: false });
     }
 
     pub(super) fn repaired(&self, what: &str) {

@@ -59,11 +59,8 @@ impl Ledger {
             queue_of: plan.publishers.iter().map(|publisher| publisher.queue).collect(),
             published: vec![Vec::new(); plan.publishers.len()],
             lost_at: vec![Vec::new(); plan.publishers.len()],
-            untold: (0..)
-                .zip(&plan.publishers)
-                .filter(|(_, it)| !it.mandatory)
-                .map(|(number, _)| number)
-                .collect(),
+            untold: plan.publishers_that(|it| !it.mandatory),
+            transient: plan.publishers_that(|it| it.transient),
             ..History::default()
         };
         let book = Mutex::new(Book { history, ..Book::default() });
@@ -250,10 +247,16 @@ impl Ledger {
     pub(super) fn erased(&self, queue: Option<usize>) {
         let until = self.now();
         let mut book = self.book();
-        book.history.erasures.push(Erasure { queue, until });
+        book.history.erasures.push(Erasure { queue, until, transient: false });
         let all = 0..book.history.queues.len();
         book.absent
             .extend(all.filter(|number| queue.is_none_or(|queue| queue == *number)).map(|it| (it, until)));
+    }
+
+    /// The broker has crashed, with its disk: what was not on that is gone.
+    pub(super) fn crashed(&self) {
+        let until = self.now();
+        self.book().history.erasures.push(Erasure { queue: None, until, transient: true });
     }
 
     /// A queue was declared and bound, by calls that were made since a moment.
@@ -262,7 +265,7 @@ impl Ledger {
         let mut book = self.book();
         if book.absent.get(&queue).is_some_and(|erased| *erased < since) {
             book.absent.remove(&queue);
-            book.history.absences.push(Erasure { queue: Some(queue), until });
+            book.history.absences.push(Erasure { queue: Some(queue), until, transient: false });
         }
     }
 
@@ -271,7 +274,8 @@ impl Ledger {
         let until = self.now();
         let mut book = self.book();
         let absent = std::mem::take(&mut book.absent);
-        book.history.absences.extend(absent.into_keys().map(|queue| Erasure { queue: Some(queue), until }));
+        let absence = |queue| Erasure { queue: Some(queue), until, transient: false };
+        book.history.absences.extend(absent.into_keys().map(absence));
     }
 
     /// Why a connection or channel has ended: nothing that a client of ours does may have made the server do it.

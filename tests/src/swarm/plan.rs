@@ -1,5 +1,6 @@
 //! What a seed has.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -55,8 +56,6 @@ pub(super) struct QueuePlan {
     pub(super) is_lossy: bool,
     /// Its consumer is the only one who ever takes from it.
     pub(super) is_alone: bool,
-    /// Somebody publishes what is not kept on a disk.
-    pub(super) has_transient: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,6 +207,11 @@ impl Plan {
         plan
     }
 
+    /// The numbers of some publishers.
+    pub(super) fn publishers_that(&self, are: impl Fn(&PublisherPlan) -> bool) -> BTreeSet<u16> {
+        (0..).zip(&self.publishers).filter(|(_, it)| are(it)).map(|(number, _)| number).collect()
+    }
+
     fn any_client(&self, random: &mut Random) -> usize {
         random.below(self.clients.len() as u64) as usize
     }
@@ -220,17 +224,15 @@ impl Plan {
         let exchanges = [Exchange::Default, Exchange::Direct, Exchange::Topic, Exchange::Fanout];
         // Nobody else knows the name that the server gives.
         let choice = if kind == QueueKind::ServerNamed { &exchanges[1..] } else { &exchanges[..] };
-        let mut queue = QueuePlan {
+        let queue = QueuePlan {
             kind,
             name: if kind == QueueKind::ServerNamed { String::new() } else { format!("q{number}") },
             exchange: pick(random, choice),
             is_lossy: kind == QueueKind::Durable && random.percent(8),
             is_alone: random.percent(30),
-            has_transient: false,
         };
         for _ in 0..random.between(1, 2) {
             let publisher = self.publisher(number, random);
-            queue.has_transient |= publisher.transient;
             self.publishers.push(publisher);
         }
         let shared = kind == QueueKind::Durable && !queue.is_alone;

@@ -126,13 +126,9 @@ async fn broker(shared: &Shared, rabbit: &Host, trouble: Trouble, random: &mut R
         Trouble::Wipe => tally.wipes += 1,
         _ => tally.crashes += 1,
     });
+    ledger.crashed();
     if trouble == Trouble::Wipe {
         ledger.erased(None);
-    }
-    for (number, queue) in shared.plan.queues.iter().enumerate() {
-        if queue.has_transient {
-            ledger.erased(Some(number));
-        }
     }
     last(shared, random).await;
     rabbit.restart();
