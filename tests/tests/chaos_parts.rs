@@ -459,20 +459,6 @@ fn what_was_on_its_way_at_a_loss_may_come_late() {
 }
 
 #[test]
-fn the_checker_finds_what_is_put_back_in_the_wrong_place() {
-    let mut history = good();
-    let again = |number| Delivered { redelivered: true, ..delivered(number) };
-    history.delivered.insert(4, again(3));
-    history.alone.insert(0);
-    assert_eq!(check(&history), []);
-    history.delivered.insert(6, again(3));
-    assert_eq!(check(&history), [Finding::Misplaced { late: id(3), behind: 4 }]);
-    // Others may have taken what was before it, and so may this one in an earlier life.
-    history.alone.clear();
-    assert_eq!(check(&history), []);
-}
-
-#[test]
 fn the_checker_finds_an_unmarked_duplicate() {
     let mut history = good();
     history.delivered.push(delivered(9));

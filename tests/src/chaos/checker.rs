@@ -10,18 +10,18 @@
 //! | publishing and consuming go on once faults are over | yes | yes |
 //! | the broker's consumers are those that the client believes in | yes | yes |
 //!
-//! The second and third row a [`Judge`] holds as things happen, and [`check`] of a run that is over; the others are known at the
-//! end.
+//! The second and third row a [`Judge`] holds as things happen, and [`check`] of a run that is over; the fourth a
+//! [`Place`](super::place::Place); the others are known at the end.
 //!
 //! Where the broker itself says that a quorum queue has no leader, the run is not judged by the last three rows: nothing that
 //! concerns such a queue is answered, whoever asks.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
 use super::history::{Erasure, History, Injected, MessageId, Outcome, Published};
-use super::judge::{Judge, may_be_late};
+use super::judge::Judge;
 
 /// Something that must not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +46,8 @@ pub enum Finding {
     Misplaced {
         /// It.
         late: MessageId,
-        /// The number that came before.
-        behind: u32,
+        /// The one that came before.
+        behind: MessageId,
     },
     /// A publish has had an outcome, and then another one.
     Twice(MessageId),
@@ -99,9 +99,16 @@ impl fmt::Display for Finding {
             | Self::Twice(MessageId { publisher, number }) => {
                 write!(f, ": message {number} of publisher {publisher}")
             }
-            Self::OutOfOrder { late: MessageId { publisher, number }, behind }
-            | Self::Misplaced { late: MessageId { publisher, number }, behind } => {
+            Self::OutOfOrder { late: MessageId { publisher, number }, behind } => {
                 write!(f, ": message {number} of publisher {publisher} behind {behind}")
+            }
+            Self::Misplaced { late, behind } => {
+                let MessageId { publisher, number } = late;
+                write!(
+                    f,
+                    ": message {number} of publisher {publisher} behind {} of {}",
+                    behind.number, behind.publisher
+                )
             }
             Self::FromNowhere(what)
             | Self::Stuck(what)
@@ -129,7 +136,6 @@ pub fn check(history: &History) -> Vec<Finding> {
 pub fn check_end(history: &History) -> Vec<Finding> {
     let mut findings = Vec::new();
     nothing_lost(history, &mut findings);
-    in_place(history, &mut findings);
     if history.leaderless.is_empty() {
         findings.extend(history.pending.iter().cloned().map(Finding::Stuck));
         findings.extend(history.not_recovered.iter().cloned().map(Finding::NotRecovered));
@@ -182,23 +188,6 @@ fn may_be_gone(history: &History, publisher: u16, message: &Published) -> bool {
     let concerned =
         all.filter(|it| it.queue.is_none_or(|which| which == queue) && (is_transient || !it.transient));
     concerned.map(|erasure| erasure.until).any(erased)
-}
-
-/// What a consumer puts back that is alone comes again before anything that was behind it.
-fn in_place(history: &History, findings: &mut Vec<Finding>) {
-    let mut seen: BTreeMap<(usize, u16), (u32, HashSet<u32>)> = BTreeMap::new();
-    for delivered in history.delivered.iter().filter(|it| history.alone.contains(&it.consumer)) {
-        let Some(id) = delivered.id.filter(|id| !may_be_late(history, *id)) else { continue };
-        if delivered.possible_duplicate {
-            continue;
-        }
-        let (last, seen) = seen.entry((delivered.consumer, id.publisher)).or_default();
-        if delivered.redelivered && seen.contains(&id.number) && id.number < *last {
-            findings.push(Finding::Misplaced { late: id, behind: *last });
-        }
-        seen.insert(id.number);
-        *last = id.number;
-    }
 }
 
 fn same_consumers(history: &History, findings: &mut Vec<Finding>) {

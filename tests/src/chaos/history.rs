@@ -118,8 +118,6 @@ pub struct History {
     /// When the connection of each publisher was lost, where that is known: what was on its way then may come late, behind
     /// what was published since.
     pub lost_at: Vec<Vec<Duration>>,
-    /// Consumers that take one message at a time, and that nobody else takes messages from.
-    pub alone: BTreeSet<usize>,
     /// What went wrong on purpose.
     pub injected: Vec<Injected>,
     /// What was deleted on purpose.

@@ -92,8 +92,3 @@ fn way(history: &History, id: MessageId) -> Way {
         Some(_) => Way::Straight,
     }
 }
-
-/// Whether the broker may read it behind what was published after it.
-pub(super) fn may_be_late(history: &History, id: MessageId) -> bool {
-    !matches!(way(history, id), Way::Straight)
-}

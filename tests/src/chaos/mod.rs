@@ -7,7 +7,7 @@
 //! | [`client`], [`hopmq`] | what is tested, behind a trait, so that others are held to the same |
 //! | `workload`, `ledger`, [`run`] | what a program does with its client, and one run of it |
 //! | [`message`], [`history`], [`checker`] | what is sent, what happened, and what is wrong with that |
-//! | [`judge`] | what of that is certain as soon as it has happened |
+//! | [`judge`], [`place`] | what of that is certain as soon as it has happened |
 //! | [`report`] | many runs, and their table |
 //!
 //! A seed decides what is done and when; a real network and a real broker decide the rest, so that a replay is like the
@@ -22,6 +22,7 @@ mod ledger;
 pub mod message;
 mod network;
 pub mod node;
+pub mod place;
 pub mod plan;
 pub mod proxy;
 mod pump;

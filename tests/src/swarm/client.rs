@@ -1,10 +1,11 @@
 //! One client: its connection, whichever it is at the moment, and what several of its programs need.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hopmq_sim::{
-    Channel, CloseReason, Config, ConnectError, Connection, ConnectionEvent, Error, Host, Random,
+    Broker, Channel, CloseReason, Config, ConnectError, Connection, ConnectionEvent, Error, Host, Random,
     RecoveryMode, Refused, Sim,
 };
 
@@ -19,6 +20,7 @@ pub(super) struct Shared {
     pub(super) sim: Sim,
     pub(super) seed: u64,
     pub(super) plan: Plan,
+    pub(super) broker: Broker,
     pub(super) ledger: Ledger,
     pub(super) phases: Phases,
 }
@@ -32,17 +34,21 @@ pub(super) struct Client {
     pub(super) host: Host,
     pub(super) number: usize,
     slot: Mutex<Slot>,
+    /// How often a connection was lost, or closed.
+    losses: AtomicU64,
 }
 
 #[derive(Default)]
 struct Slot {
     connection: Option<Connection>,
     is_connecting: bool,
+    /// How many there have been.
+    made: u64,
 }
 
 impl Client {
     pub(super) fn new(shared: Arc<Shared>, host: Host, number: usize) -> Arc<Self> {
-        Arc::new(Self { shared, host, number, slot: Mutex::default() })
+        Arc::new(Self { shared, host, number, slot: Mutex::default(), losses: AtomicU64::new(0) })
     }
 
     pub(super) fn plan(&self) -> &ClientPlan {
@@ -90,6 +96,7 @@ impl Client {
             let connected = self.connect().await;
             self.slot(|slot| {
                 slot.is_connecting = false;
+                slot.made += u64::from(connected.is_some());
                 slot.connection = connected;
             });
         }
@@ -137,7 +144,17 @@ impl Client {
         publishers.filter(|(_, publisher)| publisher.client == self.number).map(|(number, _)| number)
     }
 
+    /// The number of its connection, which keeps it when it comes back.
+    pub(super) fn made(&self) -> u64 {
+        self.slot(|slot| slot.made)
+    }
+
+    pub(super) fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_lost(&self) {
+        self.losses.fetch_add(1, Ordering::Relaxed);
         self.ledger().lost(self.publishers());
     }
 

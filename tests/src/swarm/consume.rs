@@ -9,8 +9,10 @@ use super::client::Client;
 use super::ledger::Consuming;
 use super::phase::Phase;
 use super::plan::ConsumerPlan;
+use super::seat::{Before, Seat};
 use crate::chaos::checker::Finding;
 use crate::chaos::message::decode;
+use crate::chaos::place::Place;
 
 /// The header of a message that may have been sent before.
 const POSSIBLE_DUPLICATE: &str = "x-possible-duplicate";
@@ -27,13 +29,16 @@ enum End {
 pub(super) async fn consume(client: Arc<Client>, number: usize) {
     let plan = client.shared.plan.consumers[number].clone();
     let mut random = client.random();
+    let mut before = None;
     while client.phase() < Phase::Closing {
         let Some(connection) = client.connection().await else { return };
+        let made = client.made();
         let end = if plan.gets && client.phase() == Phase::Trouble {
             get(&client, &connection, &plan, &mut random).await
         } else {
-            run(&client, &connection, &plan, &mut random).await
+            run(&client, &connection, &plan, before, &mut random).await
         };
+        before = Some(Before { made, losses: client.losses() });
         drop(connection);
         match end {
             Ok(End::Over) => return,
@@ -49,26 +54,47 @@ struct Taker<'a> {
     plan: &'a ConsumerPlan,
     /// This life's number among all consumers' lives.
     life: usize,
-    is_alone: bool,
-    /// With the life that each came in.
-    held: VecDeque<(usize, Delivery)>,
+    /// Where nobody else consumes.
+    seat: Option<Seat<'a>>,
+    held: VecDeque<Held>,
     /// How many were left unsettled.
     left: usize,
+}
+
+/// What was taken and is not settled.
+struct Held {
+    /// The life that it came in.
+    life: usize,
+    /// Its number among what came then.
+    number: usize,
+    delivery: Delivery,
+}
+
+/// A settlement.
+#[derive(Debug, Clone, Copy)]
+struct Settle {
+    life: usize,
+    number: usize,
+    multiple: bool,
+    requeue: bool,
 }
 
 async fn run(
     client: &Arc<Client>,
     connection: &Connection,
     plan: &ConsumerPlan,
+    before: Option<Before>,
     random: &mut Random,
 ) -> Result<End, Error> {
     let (channel, name) = client.set_up(connection, plan.queue, true).await?;
+    let mut taker = Taker::new(client, plan);
+    taker.seat = Seat::begin(client, plan, taker.life, before);
     let mut consume = channel.consume(&name).prefetch(plan.prefetch);
     if plan.no_ack {
         consume = consume.no_ack();
     }
     let mut consumer = client.call("consume", consume.into_future()).await?;
-    let mut taker = Taker::new(client, plan);
+    taker.seat.iter_mut().for_each(Seat::begun);
     let consuming = Consuming::new(client.ledger(), taker.life, plan.queue);
     let phases = &client.shared.phases;
     loop {
@@ -103,46 +129,51 @@ async fn run(
 }
 
 /// Ends a consumer, in one of the ways there are.
-async fn stop(client: &Client, channel: Channel, consumer: Consumer, taker: Taker<'_>, random: &mut Random) {
+async fn stop(
+    client: &Client,
+    channel: Channel,
+    consumer: Consumer,
+    mut taker: Taker<'_>,
+    random: &mut Random,
+) {
     client.ledger().count(|tally| tally.consumers_ended += 1);
+    let seat = taker.seat.take();
+    let over = |is_done: bool, how: fn(&mut Place)| {
+        seat.into_iter().filter(|_| is_done).for_each(|seat| seat.over(how));
+    };
     if taker.left > 0 {
         // Nothing but the end of the channel, or a recover, puts these back.
         if random.percent(30) {
             client.call("recover", channel.recover()).await.ok();
         }
         drop((consumer, taker));
-        client.call("close channel", channel.close()).await.ok();
-        return;
+        return over(client.call("close channel", channel.close()).await.is_ok(), Place::closed);
     }
     match random.below(4) {
         0 => drop(consumer),
-        1 => {
-            client.call("cancel", consumer.cancel()).await.ok();
-        }
+        1 => over(client.call("cancel", consumer.cancel()).await.is_ok(), Place::cancelled),
         2 => drop(consumer.cancel()),
-        _ => {
-            client.call("close channel", channel.close()).await.ok();
-        }
+        _ => over(client.call("close channel", channel.close()).await.is_ok(), Place::closed),
     }
 }
 
 impl<'a> Taker<'a> {
     fn new(client: &'a Client, plan: &'a ConsumerPlan) -> Self {
-        let is_alone = client.shared.plan.queues[plan.queue].is_alone;
-        let life = client.ledger().consumer(is_alone);
-        Self { client, plan, life, is_alone, held: VecDeque::new(), left: 0 }
+        let life = client.ledger().consumer();
+        Self { client, plan, life, seat: None, held: VecDeque::new(), left: 0 }
     }
 
     fn take(&mut self, delivery: Delivery, random: &mut Random) {
         let ledger = self.client.ledger();
         if delivery.is_after_gap() {
-            self.life = ledger.consumer(self.is_alone);
+            self.life = ledger.consumer();
             self.left = 0;
+            self.seat.iter_mut().for_each(|seat| seat.resume(self.life));
         }
         let id = decode(self.client.shared.seed, delivery.body());
         let duplicate =
             delivery.properties().is_ok_and(|properties| properties.header(POSSIBLE_DUPLICATE).is_some());
-        ledger.delivered(self.life, id, delivery.redelivered(), duplicate);
+        let number = ledger.delivered(self.life, id, delivery.redelivered(), duplicate);
         if self.plan.no_ack {
             return;
         }
@@ -151,49 +182,59 @@ impl<'a> Taker<'a> {
             self.left += 1;
             return;
         }
-        self.held.push_back((self.life, delivery));
+        self.held.push_back(Held { life: self.life, number, delivery });
     }
 
     fn settle(&mut self, random: &mut Random) {
         if self.plan.multiple && self.held.len() > self.plan.held {
-            if let Some((life, delivery)) = self.held.pop_back() {
-                self.settled(life, delivery.ack_all());
+            let requeue = random.percent(self.plan.requeues);
+            if let Some(Held { life, number, delivery }) = self.held.pop_back() {
+                let result = if requeue { delivery.nack_all(true) } else { delivery.ack_all() };
+                self.settled(Settle { life, number, multiple: true, requeue }, result);
             }
             // Of this channel only: what is older is stale, and is told so when it is tried.
             let older: Vec<_> = self.held.drain(..).collect();
-            for (life, delivery) in older {
+            for Held { life, number, delivery } in older {
                 if life != self.life {
-                    self.settled(life, delivery.ack());
+                    self.settled(Settle { life, number, multiple: false, requeue: false }, delivery.ack());
                 }
             }
         }
         while self.held.len() > self.plan.held {
-            let Some((life, delivery)) = self.held.pop_front() else { return };
-            let result = if random.percent(self.plan.requeues) {
-                self.client.ledger().count(|tally| tally.nacked += 1);
+            let Some(Held { life, number, delivery }) = self.held.pop_front() else { return };
+            let requeue = random.percent(self.plan.requeues);
+            let result = if requeue {
                 if random.percent(50) { delivery.nack(true) } else { delivery.reject(true) }
             } else if random.percent(self.plan.rejects) {
                 delivery.reject(false)
             } else {
                 delivery.ack()
             };
-            self.settled(life, result);
+            self.settled(Settle { life, number, multiple: false, requeue }, result);
         }
     }
 
     fn settle_all(&mut self) {
-        for (life, delivery) in std::mem::take(&mut self.held) {
-            self.settled(life, delivery.ack());
+        for Held { life, number, delivery } in std::mem::take(&mut self.held) {
+            self.settled(Settle { life, number, multiple: false, requeue: false }, delivery.ack());
         }
     }
 
-    fn settled(&self, life: usize, result: Result<(), SettleError>) {
+    fn settled(&self, settle: Settle, result: Result<(), SettleError>) {
         let ledger = self.client.ledger();
         match result {
-            Ok(()) if life != self.life => {
+            Ok(()) if settle.life != self.life => {
                 ledger.find(Finding::Failed("a delivery of a connection that is no more was settled".into()));
             }
-            Ok(()) => ledger.count(|tally| tally.settled += 1),
+            Ok(()) => {
+                ledger.count(|tally| {
+                    tally.settled += 1;
+                    tally.nacked += u64::from(settle.requeue);
+                });
+                if let Some(seat) = &self.seat {
+                    seat.settled(settle.number, settle.multiple, settle.requeue);
+                }
+            }
             Err(SettleError::Stale | SettleError::Closed(_)) => ledger.count(|tally| tally.stale += 1),
             Err(error) => {
                 ledger.find(Finding::Failed(format!("a delivery that nobody has settled: {error}")));
@@ -223,7 +264,7 @@ async fn get(
     let (channel, name) = client.set_up(connection, plan.queue, true).await?;
     let mut taker = Taker::new(client, plan);
     while client.phase() == Phase::Trouble {
-        taker.life = client.ledger().consumer(false);
+        taker.life = client.ledger().consumer();
         if let Some(got) = client.call("get", channel.get(&name)).await? {
             client.ledger().count(|tally| tally.got += 1);
             let life = taker.life;
@@ -233,8 +274,9 @@ async fn get(
             client.ledger().delivered(life, id, delivery.redelivered(), duplicate);
             client.dawdle(random, plan.slow, Phase::Settling).await;
             // It may have been lost since, and is stale then.
-            let result = if random.percent(plan.requeues) { delivery.nack(true) } else { delivery.ack() };
-            taker.settled(life, result);
+            let requeue = random.percent(plan.requeues);
+            let result = if requeue { delivery.nack(true) } else { delivery.ack() };
+            taker.settled(Settle { life, number: 0, multiple: false, requeue }, result);
         } else {
             client.dawdle(random, 500, Phase::Settling).await;
         }

@@ -45,7 +45,7 @@ impl World {
         let done: Vec<_> = (0..plan.hosts).map(|number| format!("host {number} is done")).collect();
         self.until(|| self.missing(&done).is_empty()).await;
         // A transport whose peer is gone may linger for the time that a close may take.
-        self.until(|| self.broker.connections() == 0 && self.left().is_empty()).await;
+        self.until(|| self.shared.broker.connections() == 0 && self.left().is_empty()).await;
         self.nobody_is_left();
         self.nobody_waits();
     }
@@ -92,7 +92,7 @@ impl World {
 
     /// And as the broker says.
     fn listed(&self) -> Vec<(String, usize)> {
-        let count = |name: &str| self.broker.queue("/", name).map_or(0, |stats| stats.consumers);
+        let count = |name: &str| self.shared.broker.queue("/", name).map_or(0, |stats| stats.consumers);
         self.known().map(|(_, name)| (name.clone(), count(&name))).collect()
     }
 
@@ -104,7 +104,7 @@ impl World {
 
     fn is_drained(&self) -> bool {
         let is_empty = |name: &str| {
-            self.broker.queue("/", name).is_some_and(|stats| stats.ready == 0 && stats.unacked == 0)
+            self.shared.broker.queue("/", name).is_some_and(|stats| stats.ready == 0 && stats.unacked == 0)
         };
         let is_owed = || !owed(&self.shared.ledger.book().history).is_empty();
         self.known().all(|(_, name)| is_empty(&name)) && self.consumers_are_back() && !is_owed()
@@ -116,7 +116,7 @@ impl World {
         };
         let (believed, listed) = (many(self.believed()), many(self.listed()));
         for (_, name) in self.known() {
-            let stats = self.broker.queue("/", &name);
+            let stats = self.shared.broker.queue("/", &name);
             if stats.is_none_or(|stats| stats.ready + stats.unacked > 0) {
                 self.shared.ledger.find(Finding::NotRecovered(format!("queue {name}: {stats:?}")));
             }
@@ -127,7 +127,7 @@ impl World {
     }
 
     fn nobody_is_left(&self) {
-        let connections = self.broker.connections();
+        let connections = self.shared.broker.connections();
         if connections > 0 {
             self.shared.ledger.find(Finding::AfterClose(connections as u64));
         }

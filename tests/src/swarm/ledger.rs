@@ -13,6 +13,7 @@ use super::tally::SwarmTally;
 use crate::chaos::checker::Finding;
 use crate::chaos::history::{Delivered, Erasure, History, MessageId, Outcome, Published};
 use crate::chaos::judge::Judge;
+use crate::chaos::place::Place;
 
 /// How much later than its deadline something may end: nothing takes time here but what is said to.
 const SLACK: Duration = Duration::from_millis(50);
@@ -42,6 +43,9 @@ pub(super) struct Book {
     awaited: u64,
     /// How many have begun to consume.
     consumers: usize,
+    /// The queue of each that is its only consumer, and what is known of their queues.
+    alone: BTreeMap<usize, usize>,
+    places: BTreeMap<usize, Place>,
     /// Queues that were deleted, and when; for all that is known nobody has declared them since.
     absent: BTreeMap<usize, Duration>,
     /// Who consumes at the moment, by the consumer's number: which queue.
@@ -202,23 +206,31 @@ impl Ledger {
     }
 
     /// Another consumer, or the same on another connection.
-    pub(super) fn consumer(&self, is_alone: bool) -> usize {
+    pub(super) fn consumer(&self) -> usize {
         let mut book = self.book();
         let number = book.consumers;
         book.consumers += 1;
-        if is_alone {
-            book.history.alone.insert(number);
-        }
         number
     }
 
+    /// It is the only consumer of its queue.
+    pub(super) fn is_alone(&self, consumer: usize, queue: usize) {
+        self.book().alone.insert(consumer, queue);
+    }
+
+    /// What the only consumer of a queue may expect next.
+    pub(super) fn place(&self, queue: usize, work: impl FnOnce(&mut Place)) {
+        work(self.book().places.entry(queue).or_default());
+    }
+
+    /// A message has come; returns how many have come to a consumer that is alone.
     pub(super) fn delivered(
         &self,
         consumer: usize,
         id: Option<MessageId>,
         redelivered: bool,
         duplicate: bool,
-    ) {
+    ) -> usize {
         let at = self.now();
         self.tell(|| {
             format!("{id:?} comes to {consumer}, redelivered: {redelivered}, duplicate: {duplicate}")
@@ -228,11 +240,15 @@ impl Ledger {
         book.tally.redelivered += u64::from(redelivered);
         book.tally.duplicates += u64::from(duplicate);
         let delivered = Delivered { at, consumer, id, redelivered, possible_duplicate: duplicate };
-        let Book { history, judge, .. } = &mut *book;
+        let Book { history, judge, alone, places, .. } = &mut *book;
         let finding = judge.delivered(history, &delivered);
+        let mut place = alone.get(&consumer).and_then(|queue| places.get_mut(queue));
+        let misplaced = place.as_mut().and_then(|place| place.delivered(&delivered));
+        let came = place.map_or(0, |place| place.came());
         history.delivered.push(delivered);
         drop(book);
-        finding.into_iter().for_each(|finding| self.find(finding));
+        finding.or(misplaced).into_iter().for_each(|finding| self.find(finding));
+        came
     }
 
     /// A connection is lost: what its publishers had on its way may come late, or never.
@@ -244,9 +260,17 @@ impl Ledger {
         }
     }
 
+    /// Somebody begins to delete a queue.
+    pub(super) fn erasing(&self, queue: usize) {
+        self.place(queue, Place::going);
+    }
+
     pub(super) fn erased(&self, queue: Option<usize>) {
         let until = self.now();
         let mut book = self.book();
+        let places = book.places.iter_mut();
+        let concerned = places.filter(|(number, _)| queue.is_none_or(|queue| queue == **number));
+        concerned.for_each(|(_, place)| place.gone());
         book.history.erasures.push(Erasure { queue, until, transient: false });
         let all = 0..book.history.queues.len();
         book.absent
@@ -256,7 +280,12 @@ impl Ledger {
     /// The broker has crashed, with its disk: what was not on that is gone.
     pub(super) fn crashed(&self) {
         let until = self.now();
-        self.book().history.erasures.push(Erasure { queue: None, until, transient: true });
+        let mut book = self.book();
+        book.history.erasures.push(Erasure { queue: None, until, transient: true });
+        let Book { history, places, .. } = &mut *book;
+        for place in places.values_mut() {
+            place.crashed(|id| history.transient.contains(&id.publisher));
+        }
     }
 
     /// A queue was declared and bound, by calls that were made since a moment.

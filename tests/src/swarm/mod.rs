@@ -6,6 +6,7 @@
 //! | `plan` | what a seed has: clients, queues, publishers, consumers, each feature or none of it, kinds of trouble |
 //! | `world`, `finish` | one world, and the liveness that is demanded in the end |
 //! | `client`, `publish`, `consume`, `meddle`, `rpc` | what its programs do |
+//! | `seat` | a consumer that is alone, and what it may expect next |
 //! | `trouble` | what happens to the network and to hosts |
 //! | `mangler` | a transport that does what is legal and seldom, frame by frame |
 //! | `ledger`, `tally` | what has happened, as the checker of [`chaos`](crate::chaos::checker) is told, and how often |
@@ -32,6 +33,7 @@ mod plan;
 mod publish;
 mod rpc;
 mod run;
+mod seat;
 mod tally;
 mod trouble;
 mod world;

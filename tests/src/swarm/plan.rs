@@ -106,7 +106,7 @@ pub(super) struct ConsumerPlan {
     pub(super) no_ack: bool,
     /// How many it has taken and not settled yet.
     pub(super) held: usize,
-    /// It acknowledges all that it holds at once.
+    /// It settles all that it holds at once.
     pub(super) multiple: bool,
     /// Of a hundred, how many are put back, thrown away, or dropped.
     pub(super) requeues: u64,
@@ -259,7 +259,8 @@ impl Plan {
     }
 
     fn consumer(&self, number: usize, queue: &QueuePlan, random: &mut Random) -> ConsumerPlan {
-        let prefetch = if queue.is_alone { 1 } else { pick(random, &[0, 1, 2, 5, 20]) };
+        let prefetches = if queue.is_alone { [1, 1, 2, 5, 20] } else { [0, 1, 2, 5, 20] };
+        let prefetch = pick(random, &prefetches);
         let most = if prefetch == 0 { 20 } else { u64::from(prefetch) };
         ConsumerPlan {
             client: self.any_client(random),

@@ -173,7 +173,7 @@ mod tests {
     const WHEN: Duration = Duration::from_millis(1500);
 
     /// Does something in the world of a seed at its moment; returns what was found, after which it went on for no time.
-    fn planted(deed: impl Fn(&Shared) + Send + 'static) -> Vec<String> {
+    fn planted<T>(deed: impl Fn(&Shared) -> T + Send + 'static) -> Vec<String> {
         let mut world = None;
         let report = run_with(3, false, 50, |sim, shared| {
             let (there, sleeper) = (shared.clone(), sim.clone());

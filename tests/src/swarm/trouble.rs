@@ -156,6 +156,7 @@ async fn delete(shared: &Shared, admin: &Host, number: usize) {
         connection.close().await.ok();
         deleted.ok()
     };
+    shared.ledger.erasing(number);
     // Whoever is not let in deletes nothing; but may have.
     shared.ledger.track("an administrator", work).await;
     shared.ledger.erased(Some(number));

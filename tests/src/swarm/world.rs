@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hopmq_sim::{Broker, Host, JoinHandle, Random, Sim};
+use hopmq_sim::{Host, JoinHandle, Random, Sim};
 
 use super::client::{Client, Shared};
 use super::ledger::Ledger;
@@ -14,7 +14,6 @@ use super::{consume, meddle, publish, rpc};
 pub(super) struct World {
     pub(super) shared: Arc<Shared>,
     pub(super) hosts: Hosts,
-    pub(super) broker: Broker,
     pub(super) random: Random,
 }
 
@@ -32,8 +31,9 @@ impl World {
         }
         let broker = hosts.rabbit.broker(plan.broker.clone()).unwrap_or_else(|error| panic!("{error}"));
         let ledger = Ledger::new(sim.clone(), &plan, is_told);
-        let shared = Shared { sim: sim.clone(), seed: sim.seed(), plan, ledger, phases: Phases::new() };
-        Self { shared: Arc::new(shared), hosts, broker, random }
+        let shared =
+            Shared { sim: sim.clone(), seed: sim.seed(), plan, broker, ledger, phases: Phases::new() };
+        Self { shared: Arc::new(shared), hosts, random }
     }
 
     /// Trouble first, then a good network on which everything must come to its end.
