@@ -1,12 +1,14 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use hopmq_proto::amqp::{Method, ShortStr, basic, channel, connection};
-use hopmq_proto::broker::{Broker, Config, Connection, ConnectionId, Event, Peer};
+use hopmq_proto::broker::{Broker, Config, Connection, ConnectionId, Disk, Event, Peer};
 use hopmq_proto::{Engine, Instant, Want};
 
 use super::super::broker_input::login;
 use super::super::script::Script;
+use super::disk::{self, Before, Published};
 use super::ear::{self, Ear, Over, Settled};
 use super::looks::{Cuts, Looks, Trace};
 use super::{peer, words};
@@ -31,8 +33,8 @@ const FRAME: usize = 10_000;
 ///
 /// Each question is answered once, by its own answer, or its channel or connection is closed; a publish is confirmed once,
 /// and before the end; tags go up by one; a delivery goes to a consumer that is there; what was settled does not come
-/// again; outboxes keep their bounds; every end is told once and last, and leaves nothing unsettled. And all of it is
-/// the same, whoever looks, and however a method is cut.
+/// again; outboxes keep their bounds; every end is told once and last, and leaves nothing unsettled; of a crash durable
+/// queues are left with their persistent messages, in order and marked. And all of it is the same, whoever looks, and however a method is cut.
 ///
 /// # Panics
 ///
@@ -63,7 +65,7 @@ struct Run {
     broker: Broker,
     links: Vec<Link>,
     now: Instant,
-    published: u64,
+    published: Published,
     settled: Settled,
     /// Somebody has sent raw bytes: which messages there are, and who has settled them, is not known.
     tainted: bool,
@@ -116,7 +118,7 @@ impl Run {
         let now = Instant::from_nanos(1 << 40);
         let links = (0..LINKS).map(|_| Link::new(&mut broker, now)).collect();
         let (looks, trace) = (Looks::new(curious, Cuts::Curious), Trace::default());
-        let (published, settled, tainted) = (0, Settled::new(), false);
+        let (published, settled, tainted) = (Published::default(), Settled::new(), false);
         Self { broker, links, now, published, settled, tainted, how, looks, trace }
     }
 
@@ -206,11 +208,11 @@ impl Run {
 
     fn publish(&mut self, at: usize, number: u16, script: &mut Script<'_>) {
         let mut bytes = BytesMut::new();
-        let publish = self.message(number, script, &mut bytes);
+        let persistent = self.message(number, script, &mut bytes);
         if !self.may_ask(at) {
             return;
         }
-        self.published += u64::from(publish);
+        self.published.add(self.links[at].id, persistent);
         if let Some(channel) = self.links[at].ear.channels.get_mut(&number) {
             channel.on_publish();
         }
@@ -222,8 +224,8 @@ impl Run {
         let mut bytes = BytesMut::new();
         let count = script.next() % 8;
         for _ in 0..count {
-            self.message(number, script, &mut bytes);
-            self.published += 1;
+            let persistent = self.message(number, script, &mut bytes);
+            self.published.add(self.links[at].id, persistent);
         }
         if !self.may_ask(at) {
             return;
@@ -234,6 +236,7 @@ impl Run {
         self.feed_whole(at, &bytes);
     }
 
+    /// Writes the next message; returns whether it is to be kept on the disk.
     fn message(&mut self, number: u16, script: &mut Script<'_>, out: &mut BytesMut) -> bool {
         let (how, len) = (script.next(), words::body_len(script.next()));
         let exchange = if how & 16 == 0 { ShortStr::empty() } else { words::exchange(script) };
@@ -243,8 +246,9 @@ impl Run {
             mandatory: how & 8 != 0,
             immediate: how == 255,
         };
-        peer::content(out, number, publish, &words::properties(how), &ear::body(self.published, len));
-        true
+        let (properties, body) = (words::properties(how), ear::body(self.published.count(), len));
+        peer::content(out, number, publish, &properties, &body);
+        properties.delivery_mode == Some(2)
     }
 
     fn settle(&mut self, at: usize, number: u16, script: &mut Script<'_>) {
@@ -340,7 +344,30 @@ impl Run {
                 self.broker.shutdown(self.now);
                 self.hear_all();
             }
+            7 if how & 0x70 == 0x70 => self.crash(if how & 0x80 == 0 { Disk::Kept } else { Disk::Lost }),
             _ => {}
+        }
+    }
+
+    /// The broker is killed and started again: nobody is told, and what it had on its disk is there.
+    fn crash(&mut self, disk: Disk) {
+        let mut held: BTreeMap<ShortStr, Vec<u64>> = BTreeMap::new();
+        for channel in self.links.iter().filter(|it| !it.closed).flat_map(|it| it.ear.channels.values()) {
+            for (queue, number) in channel.unacked.values() {
+                held.entry(queue.clone()).or_default().extend(number);
+            }
+        }
+        let before = Before::new(&self.broker, disk, held);
+        self.broker.crash(disk);
+        assert_eq!(self.broker.connections(), 0, "a connection has outlived the broker");
+        for link in &mut self.links {
+            assert!(self.broker.connection(link.id).is_none(), "{:?} has outlived the broker", link.id);
+            (link.gone, link.closed) = (true, true);
+        }
+        let left = disk::left(&mut self.broker, FRAME_MAX, self.now);
+        self.trace.note(format!("{left:?}"));
+        if !self.tainted {
+            self.published.check(&before, &left, &self.broker, &mut self.settled);
         }
     }
 

@@ -242,7 +242,7 @@ pub(super) fn body(number: u64, len: usize) -> Vec<u8> {
     body
 }
 
-fn number_of(body: &[u8]) -> Option<u64> {
+pub(super) fn number_of(body: &[u8]) -> Option<u64> {
     let number = body.strip_prefix(MARK)?.first_chunk()?;
     Some(u64::from_be_bytes(*number))
 }

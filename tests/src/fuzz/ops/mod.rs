@@ -9,12 +9,14 @@
 //! | `ledger` | what the owner is owed and holds, and what must hold of every event |
 //! | `server` | a server that keeps to the protocol until it is told not to |
 //! | `peer`, `ear` | frames for the broker's clients to write, and what they make of its own |
+//! | `disk` | what a crash leaves of what a broker has |
 //! | `planted` | faults that a run must find |
 //! | `looks` | an owner who looks at everything all the time, which must change nothing |
 
 mod broker;
 mod client;
 mod commands;
+mod disk;
 mod ear;
 mod engine;
 mod ledger;

@@ -19,6 +19,11 @@ fn word(words: &[&'static str], script: &mut Script<'_>) -> ShortStr {
     }
 }
 
+/// The queues that there can be.
+pub(super) fn queues() -> impl Iterator<Item = ShortStr> {
+    QUEUES[1..7].iter().map(|name| ShortStr::from_static(name))
+}
+
 pub(super) fn queue(script: &mut Script<'_>) -> ShortStr {
     word(&QUEUES, script)
 }
