@@ -10,21 +10,22 @@ use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 use smol::net::{TcpListener, TcpStream};
 
-/// How much to read at once.
-const READ: usize = 64 * 1024;
+/// How much to read at once at most, as a driver does.
+const READ_MAX: usize = 256 * 1024;
 
 /// Any byte stream of smol's, and of others with its traits, as a [`Transport`].
 pub struct Stream<S> {
     stream: S,
-    /// Copying out of it costs less than filling the spare capacity of the input with zeros before each read.
-    buffer: Box<[u8]>,
+    /// Copying out of it costs less than filling the spare capacity of the input with zeros before each read. It grows with what is asked
+    /// for.
+    buffer: Vec<u8>,
 }
 
 impl<S> Stream<S> {
     /// That stream.
     #[must_use]
-    pub fn new(stream: S) -> Self {
-        Self { stream, buffer: vec![0; READ].into_boxed_slice() }
+    pub const fn new(stream: S) -> Self {
+        Self { stream, buffer: Vec::new() }
     }
 }
 
@@ -36,7 +37,10 @@ impl<S: fmt::Debug> fmt::Debug for Stream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Stream<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<io::Result<usize>> {
-        let room = READ.min(input.capacity() - input.len());
+        let room = READ_MAX.min(input.capacity() - input.len());
+        if self.buffer.len() < room {
+            self.buffer.resize(room, 0);
+        }
         let buffer = self.buffer.get_mut(..room).unwrap_or_default();
         let n = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         input.put_slice(buffer.get(..n).unwrap_or_default());
