@@ -1,68 +1,85 @@
-//! `hopmq-bench WORK COUNT SIZE HOST:PORT`: does one piece of work and prints one line of figures.
-//!
-//! WORK is `pub` (no confirms), `confirm` (at most 1000 unconfirmed), `confirm1` (one at a time), `consume` (each acked
-//! on its own) or `consume-auto`. It runs on one thread, which is enough for one task and its connection;
-//! `HOPMQ_BENCH_THREADS` sets another number of tokio worker threads.
+//! What the clients are measured by: one piece of work against a server.
 
 use std::collections::VecDeque;
 use std::error::Error;
 use std::time::Instant;
 
-use hopmq_tokio::{Bytes, Channel, Properties, connect};
+use hopmq::{Bytes, Channel, Connection, Properties};
 
 /// How many publishes may wait for their confirm at once.
 const WINDOW: usize = 1000;
 
-struct Job {
+/// A piece of work, as the command line has it: `WORK COUNT SIZE HOST:PORT`.
+#[derive(Debug)]
+pub struct Job {
     work: String,
     count: u64,
     size: usize,
-    uri: String,
+    /// The server.
+    pub uri: String,
+    /// On how many threads the client runs.
+    pub threads: usize,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let mut next = |what: &str| arguments.next().ok_or_else(|| format!("missing {what}"));
-    let job = Job {
-        work: next("WORK")?,
-        count: next("COUNT")?.parse()?,
-        size: next("SIZE")?.parse()?,
-        uri: format!("amqp://{}", next("HOST:PORT")?),
-    };
-    let threads = std::env::var("HOPMQ_BENCH_THREADS").map_or(Ok(1), |threads| threads.parse())?;
-    let runtime = match threads {
-        1 => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-        threads => {
-            tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?
-        }
-    };
-    let (start, cpu_start) = (Instant::now(), cpu_seconds());
-    runtime.block_on(run(&job))?;
-    let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu_start);
-    println!(
-        "hopmq {} n={} size={} wall={wall:.3}s rate={:.0}/s cpu={:.3}us/msg",
-        job.work,
-        job.count,
-        job.size,
-        job.count as f64 / wall,
-        cpu * 1e6 / job.count as f64,
-    );
-    Ok(())
-}
-
-async fn run(job: &Job) -> Result<(), Box<dyn Error>> {
-    let connection = connect(&job.uri).await?;
-    let channel = connection.open_channel().await?;
-    match job.work.as_str() {
-        "pub" => publish(job, &channel).await?,
-        "confirm" => confirm(job, &channel, WINDOW).await?,
-        "confirm1" => confirm(job, &channel, 1).await?,
-        "consume" => consume(job, &channel, true).await?,
-        "consume-auto" => consume(job, &channel, false).await?,
-        other => return Err(format!("no work {other}").into()),
+impl Job {
+    /// The one that the program was called with; `HOPMQ_BENCH_THREADS` says on how many threads, one unless it is set.
+    ///
+    /// # Errors
+    ///
+    /// When it was not called so.
+    pub fn from_args() -> Result<Self, Box<dyn Error>> {
+        let mut arguments = std::env::args().skip(1);
+        let mut next = |what: &str| arguments.next().ok_or_else(|| format!("missing {what}"));
+        Ok(Self {
+            work: next("WORK")?,
+            count: next("COUNT")?.parse()?,
+            size: next("SIZE")?.parse()?,
+            uri: format!("amqp://{}", next("HOST:PORT")?),
+            threads: std::env::var("HOPMQ_BENCH_THREADS").map_or(Ok(1), |threads| threads.parse())?,
+        })
     }
-    connection.close().await?;
-    Ok(())
+
+    /// Measures `run`, and prints one line of figures.
+    ///
+    /// # Errors
+    ///
+    /// When it fails.
+    pub fn measure(
+        &self,
+        run: impl FnOnce(&Self) -> Result<(), Box<dyn Error>>,
+    ) -> Result<(), Box<dyn Error>> {
+        let (start, cpu_start) = (Instant::now(), cpu_seconds());
+        run(self)?;
+        let (wall, cpu) = (start.elapsed().as_secs_f64(), cpu_seconds() - cpu_start);
+        println!(
+            "hopmq {} n={} size={} wall={wall:.3}s rate={:.0}/s cpu={:.3}us/msg",
+            self.work,
+            self.count,
+            self.size,
+            self.count as f64 / wall,
+            cpu * 1e6 / self.count as f64,
+        );
+        Ok(())
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    ///
+    /// When anything fails.
+    pub async fn run(&self, connection: Connection) -> Result<(), Box<dyn Error>> {
+        let channel = connection.open_channel().await?;
+        match self.work.as_str() {
+            "pub" => publish(self, &channel).await?,
+            "confirm" => confirm(self, &channel, WINDOW).await?,
+            "confirm1" => confirm(self, &channel, 1).await?,
+            "consume" => consume(self, &channel, true).await?,
+            "consume-auto" => consume(self, &channel, false).await?,
+            other => return Err(format!("no work {other}").into()),
+        }
+        connection.close().await?;
+        Ok(())
+    }
 }
 
 async fn publish(job: &Job, channel: &Channel) -> Result<(), Box<dyn Error>> {

@@ -1,8 +1,10 @@
-//! The micro-benchmarks: what the engines do all day, without a socket, a thread or a clock.
+//! The micro-benchmarks: what the engines do all day, without a socket, a thread or a clock. And [`job`], what the whole client does
+//! beside its peers.
 //!
 //! Each is one line in [`WORKLOADS`]. `benches/time.rs` runs them against the clock and `benches/instructions.rs` under
 //! valgrind, so both measure the very same work.
 
+pub mod job;
 mod pair;
 mod workloads;
 
