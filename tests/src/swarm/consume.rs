@@ -32,13 +32,11 @@ pub(super) async fn consume(client: Arc<Client>, number: usize) {
     let mut before = None;
     while client.phase() < Phase::Closing {
         let Some(connection) = client.connection().await else { return };
-        let made = client.made();
         let end = if plan.gets && client.phase() == Phase::Trouble {
             get(&client, &connection, &plan, &mut random).await
         } else {
-            run(&client, &connection, &plan, before, &mut random).await
+            run(&client, &connection, &plan, &mut before, &mut random).await
         };
-        before = Some(Before { made, losses: client.losses() });
         drop(connection);
         match end {
             Ok(End::Over) => return,
@@ -83,7 +81,7 @@ async fn run(
     client: &Arc<Client>,
     connection: &Connection,
     plan: &ConsumerPlan,
-    before: Option<Before>,
+    before: &mut Option<Before>,
     random: &mut Random,
 ) -> Result<End, Error> {
     let (channel, name) = client.set_up(connection, plan.queue, true).await?;
@@ -138,8 +136,10 @@ async fn stop(
 ) {
     client.ledger().count(|tally| tally.consumers_ended += 1);
     let seat = taker.seat.take();
-    let over = |is_done: bool, how: fn(&mut Place)| {
-        seat.into_iter().filter(|_| is_done).for_each(|seat| seat.over(how));
+    let over = async |is_done: bool, how: fn(&mut Place)| {
+        if let Some(seat) = seat.filter(|_| is_done) {
+            seat.over(how).await;
+        }
     };
     if taker.left > 0 {
         // Nothing but the end of the channel, or a recover, puts these back.
@@ -147,13 +147,13 @@ async fn stop(
             client.call("recover", channel.recover()).await.ok();
         }
         drop((consumer, taker));
-        return over(client.call("close channel", channel.close()).await.is_ok(), Place::closed);
+        return over(client.call("close channel", channel.close()).await.is_ok(), Place::closed).await;
     }
     match random.below(4) {
         0 => drop(consumer),
-        1 => over(client.call("cancel", consumer.cancel()).await.is_ok(), Place::cancelled),
+        1 => over(client.call("cancel", consumer.cancel()).await.is_ok(), Place::cancelled).await,
         2 => drop(consumer.cancel()),
-        _ => over(client.call("close channel", channel.close()).await.is_ok(), Place::closed),
+        _ => over(client.call("close channel", channel.close()).await.is_ok(), Place::closed).await,
     }
 }
 

@@ -1,15 +1,17 @@
 //! The only consumer of a queue, as what it may expect is told of it.
 
+use std::time::Duration;
+
 use super::client::Client;
 use super::plan::ConsumerPlan;
 use crate::chaos::history::QueueKind;
 use crate::chaos::place::Place;
 
-/// The client's connection when the consumer's last life was over.
+/// The client's connection when the consumer was started last.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Before {
-    pub(super) made: u64,
-    pub(super) losses: u64,
+    made: u64,
+    losses: u64,
 }
 
 /// One life after another of a consumer that shares its queue with nobody. Dropped, it is lost: the broker may have it still.
@@ -27,22 +29,24 @@ impl<'a> Seat<'a> {
         client: &'a Client,
         plan: &ConsumerPlan,
         life: usize,
-        before: Option<Before>,
+        before: &mut Option<Before>,
     ) -> Option<Self> {
         let queue = &client.shared.plan.queues[plan.queue];
         if !queue.is_alone || plan.no_ack {
             return None;
         }
-        let losses = client.losses();
+        let (made, losses) = (client.made(), client.losses());
+        let before = before.replace(Before { made, losses });
         client.ledger().is_alone(life, plan.queue);
         let seat = Self { client, queue: plan.queue, losses, is_over: false };
-        let is_new_connection = before.is_none_or(|before| before.made != client.made());
         match queue.kind {
             QueueKind::Durable | QueueKind::Quorum => {}
-            // Another one at each declaration.
+            // It is another one at each declaration.
             QueueKind::ServerNamed => seat.place(|place| *place = Place::default()),
-            // It has died with the connection.
-            QueueKind::Exclusive if is_new_connection => seat.place(|place| *place = Place::default()),
+            // It has died with the connection before.
+            QueueKind::Exclusive if before.is_none_or(|before| before.made != made) => {
+                seat.place(|place| *place = Place::default());
+            }
             // Also where that came back; but who was started again then may be there.
             QueueKind::Exclusive if before.is_none_or(|before| before.losses != losses) => {
                 seat.place(Place::emptied);
@@ -88,8 +92,10 @@ impl<'a> Seat<'a> {
     }
 
     /// It is over in a way that the broker has answered.
-    pub(super) fn over(mut self, how: fn(&mut Place)) {
-        // Without a loss in between it was this consumer that was meant.
+    pub(super) async fn over(mut self, how: fn(&mut Place)) {
+        // What is closed when its connection is lost is closed well. Whoever is to hear of a loss now has heard of it by then.
+        self.client.host.sleep(Duration::from_nanos(1)).await;
+        // Without a loss in between it was the broker that answered, and this consumer that was meant.
         if self.client.losses() == self.losses {
             self.place(how);
             self.is_over = true;
