@@ -1,6 +1,5 @@
 //! Where the tasks of a run write down what happens.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::history::{Delivered, Erasure, History, Injected, MessageId, Outcome, Published};
+use crate::pending::Pending;
 
 /// How often what is waited for is looked for.
 const LOOK: Duration = Duration::from_millis(20);
@@ -16,15 +16,13 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Ledger {
     start: Instant,
+    pending: Pending,
     book: Mutex<Book>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Book {
     pub(super) history: History,
-    /// What is awaited of the client, and since when.
-    pending: BTreeMap<u64, (&'static str, Duration)>,
-    awaited: u64,
     /// How often the program had to repair something by itself.
     pub(super) repairs: u64,
     pub(super) log: Vec<String>,
@@ -35,7 +33,7 @@ pub(super) struct Book {
 impl Ledger {
     pub(super) fn new(history: History) -> Self {
         let book = Mutex::new(Book { history, ..Book::default() });
-        Self { start: Instant::now(), book }
+        Self { start: Instant::now(), pending: Pending::default(), book }
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -56,32 +54,12 @@ impl Ledger {
 
     /// Waits for a future of the client's; until it resolves it is on record.
     pub(super) async fn track<T>(&self, what: &'static str, future: impl Future<Output = T>) -> T {
-        let entry = {
-            let now = self.now();
-            let mut book = self.book();
-            book.awaited += 1;
-            let entry = book.awaited;
-            book.pending.insert(entry, (what, now));
-            entry
-        };
-        let _tracked = Tracked { ledger: self, entry };
-        future.await
+        self.pending.track(what, self.now(), future).await
     }
 
     /// What is awaited, each kind once, with how often and since when at the earliest.
     pub(super) fn pending(&self) -> Vec<String> {
-        let now = self.now();
-        let mut kinds: BTreeMap<&str, (usize, Duration)> = BTreeMap::new();
-        for (what, since) in self.book().pending.values() {
-            let (count, earliest) = kinds.entry(what).or_insert((0, *since));
-            *count += 1;
-            *earliest = (*earliest).min(*since);
-        }
-        let since = |earliest: Duration| now.saturating_sub(earliest).as_secs();
-        kinds
-            .into_iter()
-            .map(|(what, (count, earliest))| format!("{count} x {what} for {} s", since(earliest)))
-            .collect()
+        self.pending.kinds(self.now())
     }
 
     /// A message is about to be handed to the client.
@@ -148,17 +126,5 @@ impl Ledger {
             }
             sleep(LOOK).await;
         }
-    }
-}
-
-/// Something awaited, until it resolves or is given up.
-struct Tracked<'a> {
-    ledger: &'a Ledger,
-    entry: u64,
-}
-
-impl Drop for Tracked<'_> {
-    fn drop(&mut self) {
-        self.ledger.book().pending.remove(&self.entry);
     }
 }

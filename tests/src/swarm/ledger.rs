@@ -14,6 +14,7 @@ use crate::chaos::checker::Finding;
 use crate::chaos::history::{Delivered, Erasure, History, MessageId, Outcome, Published};
 use crate::chaos::judge::Judge;
 use crate::chaos::place::Place;
+use crate::pending::Pending;
 
 /// How much later than its deadline something may end: nothing takes time here but what is said to.
 const SLACK: Duration = Duration::from_millis(50);
@@ -26,6 +27,7 @@ pub(super) struct Ledger {
     is_told: bool,
     /// How much later than its deadline something may end.
     slack: Duration,
+    pending: Pending,
     book: Mutex<Book>,
 }
 
@@ -38,9 +40,6 @@ pub(super) struct Book {
     judge: Judge,
     /// Who waits for one.
     waiting: Option<Waker>,
-    /// What is awaited, and since when.
-    pending: BTreeMap<u64, (&'static str, Duration)>,
-    awaited: u64,
     /// How many have begun to consume.
     consumers: usize,
     /// The queue of each that is its only consumer, and what is known of their queues.
@@ -68,7 +67,7 @@ impl Ledger {
             ..History::default()
         };
         let book = Mutex::new(Book { history, ..Book::default() });
-        Self { sim, is_told, slack: SLACK + frozen * 2, book }
+        Self { sim, is_told, slack: SLACK + frozen * 2, pending: Pending::default(), book }
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -118,16 +117,7 @@ impl Ledger {
 
     /// Waits for something that ends by itself; until then it is on record.
     pub(super) async fn track<T>(&self, what: &'static str, future: impl Future<Output = T>) -> T {
-        let since = self.now();
-        let entry = {
-            let mut book = self.book();
-            book.awaited += 1;
-            let entry = book.awaited;
-            book.pending.insert(entry, (what, since));
-            entry
-        };
-        let _tracked = Tracked { ledger: self, entry };
-        future.await
+        self.pending.track(what, self.now(), future).await
     }
 
     /// Waits for something that ends within `limit`, whatever happens.
@@ -148,15 +138,7 @@ impl Ledger {
 
     /// What is awaited, each kind once.
     pub(super) fn pending(&self) -> Vec<String> {
-        let now = self.now();
-        let mut kinds: BTreeMap<&str, (usize, Duration)> = BTreeMap::new();
-        for (what, since) in self.book().pending.values() {
-            let (count, earliest) = kinds.entry(what).or_insert((0, *since));
-            *count += 1;
-            *earliest = (*earliest).min(*since);
-        }
-        let lines = kinds.into_iter();
-        lines.map(|(what, (count, since))| format!("{count} x {what} for {:?}", now - since)).collect()
+        self.pending.kinds(self.now())
     }
 
     /// A message is about to be handed to the client.
@@ -324,18 +306,6 @@ impl Ledger {
         if !is_fine {
             self.find(Finding::Failed(format!("ended: {reason}")));
         }
-    }
-}
-
-/// Something awaited, until it is there or nobody waits any more.
-struct Tracked<'a> {
-    ledger: &'a Ledger,
-    entry: u64,
-}
-
-impl Drop for Tracked<'_> {
-    fn drop(&mut self) {
-        self.ledger.book().pending.remove(&self.entry);
     }
 }
 
