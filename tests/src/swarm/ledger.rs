@@ -159,7 +159,7 @@ impl Ledger {
         match &outcome {
             Outcome::Confirmed => tally.confirmed += 1,
             Outcome::Returned => tally.returned += 1,
-            Outcome::Nacked => {}
+            Outcome::Nacked => tally.nacks += 1,
             Outcome::NotSent(_) => tally.not_sent += 1,
             Outcome::Unknown(_) => tally.unknown += 1,
         }

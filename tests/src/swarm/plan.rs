@@ -138,10 +138,16 @@ pub(super) enum Trouble {
     FreezeBroker,
     FreezeClient,
     Delete,
+    /// The broker closes every connection.
+    Close,
+    /// It holds publishers back.
+    Alarm,
+    /// It nacks what is published.
+    Nack,
 }
 
 impl Trouble {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 18] = [
         Self::Cut,
         Self::HalfOpenClient,
         Self::HalfOpenBroker,
@@ -157,6 +163,9 @@ impl Trouble {
         Self::FreezeBroker,
         Self::FreezeClient,
         Self::Delete,
+        Self::Close,
+        Self::Alarm,
+        Self::Nack,
     ];
 
     /// Whether somebody is left who is not told that the other side is gone: without heartbeats nobody ever would be.

@@ -31,4 +31,5 @@ tally! {
     connected lost recovered failed_attempts renamed gave_up closed aborted
     stale settled nacked left_unsettled got replies no_replies dropped_futures channel_errors consumers_ended
     cuts half_open partitions slow refused swallowed crashes restarts wipes client_crashes freezes deletions blocked forced
+    closings alarms nacking nacks
 }

@@ -111,6 +111,22 @@ async fn happen(shared: &Shared, hosts: &Hosts, client: &Host, trouble: Trouble,
             let queue = random.below(shared.plan.queues.len() as u64) as usize;
             delete(shared, &hosts.admin, queue).await;
         }
+        Trouble::Close => {
+            shared.broker.close_connections("an administrator has closed it");
+            count(|tally| tally.closings += 1);
+        }
+        Trouble::Alarm => {
+            shared.broker.block("low on memory");
+            last(shared, random).await;
+            shared.broker.unblock();
+            count(|tally| tally.alarms += 1);
+        }
+        Trouble::Nack => {
+            shared.broker.refuse_publishes(true);
+            last(shared, random).await;
+            shared.broker.refuse_publishes(false);
+            count(|tally| tally.nacking += 1);
+        }
     }
 }
 
