@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
-use std::future::IntoFuture;
+use std::future::{IntoFuture, poll_fn};
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
-use hopmq_sim::{BrokerConfig, Channel, ConnectOptions, Connection, ConnectionState, Host, Link, Sim};
+use hopmq_sim::{
+    BrokerConfig, Channel, CloseReason, ConnectOptions, Connection, ConnectionState, Host, Link, Sim,
+};
 
 fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -109,7 +112,8 @@ fn an_answer_that_came_while_the_client_stood_still_is_in_time() {
         let options = options("amqp://rabbit?recovery=off").call_timeout(secs(3));
         let connection = user.connect_with(options).await.unwrap();
         let channel = connection.open_channel().await.unwrap();
-        user.set_link(&rabbit, Link::new().latency(secs(1)));
+        // In pieces, of which one read gets one.
+        user.set_link(&rabbit, Link::new().latency(secs(1)).segment(10));
         let declare = sim.spawn(async move { channel.declare_queue("q").durable().await.map(drop) });
         sim.sleep(secs(1)).await; // it has been sent, and nothing has come back
         user.freeze();
@@ -136,6 +140,47 @@ fn a_client_that_stood_still_keeps_the_connection_that_the_broker_has_kept() {
         assert_eq!(connection.close_reason().is_none(), is_kept);
     });
     assert!(kept.into_inner() > 5, "the broker keeps some");
+}
+
+async fn yield_now() {
+    let mut has_yielded = false;
+    let once = poll_fn(|cx| {
+        if std::mem::replace(&mut has_yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    });
+    once.await;
+}
+
+#[test]
+fn the_reason_that_came_before_the_end_is_the_reason() {
+    for seed in 1..=100 {
+        let sim = Sim::builder(seed).time_limit(secs(3600)).build();
+        let reason = sim.run(async {
+            let (rabbit, user) = (sim.host("rabbit"), sim.host("user"));
+            let broker = rabbit.broker(BrokerConfig::default()).unwrap();
+            let connection = user.connect("amqp://rabbit?recovery=off&heartbeat=5").await.unwrap();
+            user.set_link(&rabbit, Link::new().segment(1)); // more reads than a task has in one go
+            sim.sleep(secs(1)).await;
+            user.freeze();
+            broker.close_connections(&"x".repeat(25));
+            sim.sleep(Duration::from_millis(1)).await;
+            rabbit.kill();
+            sim.sleep(secs(1)).await;
+            user.thaw();
+            for _ in 0..seed % 4 {
+                yield_now().await;
+            }
+            user.freeze();
+            sim.sleep(secs(20)).await;
+            user.thaw();
+            connection.closed().await
+        });
+        let reason = reason.unwrap();
+        assert!(matches!(&*reason, CloseReason::Server(close) if close.code.0 == 320), "{seed}: {reason:?}");
+    }
 }
 
 #[test]

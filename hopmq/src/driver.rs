@@ -133,12 +133,12 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
         self.left
     }
 
-    /// Reads before a deadline that is over is held against the peer: a task that was not run for a while, in a machine that was paused
+    /// Reads before a deadline that is over is held against the peer, up to a bound: a task that was not run for a while, in a machine that was paused
     /// or too busy, finds the answer, the heartbeat or the end of the stream that came meanwhile.
     fn read_what_came_before(&mut self, cx: &mut Context<'_>) {
         let Pass { want, deadline: Some(deadline) } = self.left else { return };
         if want == Want::ReadWrite && deadline <= self.clock.now() {
-            self.read(cx);
+            while self.input.len() < READ_MAX && self.read(cx) {}
         }
     }
 
@@ -147,7 +147,11 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
             self.state = State::Broken;
             self.wire = Outbox::new();
             let now = self.clock.now();
-            self.host.pass(waker, input, &mut self.wire, now);
+            // What was read comes before the end of it, and may have been the end for the engine.
+            let left = self.host.pass(waker, Input::Bytes(&mut self.input), &mut self.wire, now);
+            if let Want::ReadWrite | Want::Write = left.want {
+                self.host.pass(waker, input, &mut self.wire, now);
+            }
         }
     }
 
@@ -292,3 +296,6 @@ impl<H: Host, T, M, C: Clock> Drop for Driver<H, T, M, C> {
         self.host.ended(now);
     }
 }
+
+#[cfg(test)]
+mod tests;
