@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use hopmq_proto::amqp::{
-    FrameHead, FrameKind, HEARTBEAT_FRAME, LongStr, Method, PROTOCOL_HEADER, Secret, ShortStr, basic,
-    channel, confirm, connection, exchange, queue, tx, write_frame, write_method,
+    FieldTable, FrameHead, FrameKind, HEARTBEAT_FRAME, LongStr, Method, PROTOCOL_HEADER, Secret, ShortStr,
+    basic, channel, confirm, connection, exchange, queue, tx, write_frame, write_method,
 };
 use hopmq_sim::io::Transport;
 use hopmq_sim::{Builder, Check, Host, Link, Random, Sim, Stream};
@@ -262,6 +262,51 @@ fn a_large_body_is_counted() {
     let pieces = vec![&[b'x'; 100_000][..]; 50];
     let said = [method(1, publish_to("", "q")), content(1, &pieces)].concat();
     assert_eq!(words(DIALLER, &said), "basic.publish to 'q', 5000000 bytes");
+}
+
+#[test]
+fn what_a_heartbeat_follows_is_told() {
+    let body = frame(FrameKind::Body, 1, &[7; 100_000]);
+    let begun = content(1, &[&[0; 100_000], &[0; 100_000]]);
+    let begun = [method(1, publish_to("", "q")), begun[..begun.len() - 2 * body.len()].to_vec()].concat();
+    let said = told(
+        world(),
+        [
+            (DIALLER, &PROTOCOL_HEADER[..]),
+            (DIALLER, &begun[..]),
+            (DIALLER, &[&body[..], &HEARTBEAT_FRAME].concat()[..]),
+        ],
+    );
+    assert_eq!(said[2], format!("{} bytes", body.len() + HEARTBEAT_FRAME.len()));
+}
+
+#[test]
+fn a_method_that_is_larger_than_others_is_counted() {
+    let mut large = BytesMut::new();
+    let arguments = FieldTable::new().with("x", "y".repeat(200_000));
+    let declare = queue::Declare { arguments, ..queue::Declare::default() };
+    write_method(&mut large, 1, 1 << 20, &declare.into()).unwrap();
+    let large = [&large[..], &ack(1)].concat();
+    assert_eq!(words(DIALLER, &large), "method, 200019 bytes; basic.ack #1");
+}
+
+#[test]
+fn a_line_is_about_one_moment() {
+    let sim = world().build();
+    let run = async {
+        let (a, b) = (sim.host("a"), sim.host("b"));
+        let _listener = b.listen(7).unwrap();
+        let mut stream = a.dial("b", 7).await.unwrap();
+        write_all(&mut stream, &PROTOCOL_HEADER).await;
+        for number in 1..=3 {
+            sim.sleep(Duration::from_secs(100)).await;
+            write_all(&mut stream, &ack(number)).await;
+        }
+    };
+    sim.run(run).unwrap();
+    let events = sim.last_events();
+    let acks: Vec<_> = events.lines().filter(|line| line.contains("basic.ack")).collect();
+    assert_eq!(acks.len(), 3, "{events}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod words;
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 use hopmq::Instant;
 
@@ -17,6 +18,8 @@ use crate::network::HostId;
 /// How many lines a digest has before a fault, and from its own on.
 const BEFORE: usize = 5;
 const BEHIND: usize = 8;
+/// What one side writes within this time, with nothing between, is one line.
+const BURST: Duration = Duration::from_millis(10);
 
 /// What happens in a world: all of it in a hash, the last of it to be read.
 #[derive(Debug)]
@@ -149,8 +152,8 @@ impl Trace {
             return; // they would be all that a report has to tell
         }
         let what = match self.last.back_mut() {
-            Some((_, last)) => last.join(what),
-            None => Some(what),
+            Some((at, last)) if now - *at <= BURST => last.join(what),
+            _ => Some(what),
         };
         let Some(what) = what else { return };
         if self.last.len() >= self.kept {

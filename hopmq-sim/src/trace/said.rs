@@ -14,6 +14,8 @@ pub(crate) struct Said {
     /// Something is no AMQP, from its first byte on or behind the rest.
     has_noise: bool,
     has_heartbeat: bool,
+    /// Some of another frame has come.
+    has_part: bool,
 }
 
 impl Said {
@@ -38,16 +40,21 @@ impl Said {
         self.has_heartbeat = true;
     }
 
+    pub(super) const fn add_part(&mut self) {
+        self.has_part = true;
+    }
+
     /// What was said next.
     pub(super) fn join(&mut self, next: Self) {
         next.phrases.into_iter().for_each(|phrase| self.add(phrase));
         self.more += next.more;
         self.has_noise |= next.has_noise;
+        self.has_part |= next.has_part;
     }
 
-    /// Whether nothing but heartbeats has become whole.
+    /// Whether there was nothing but heartbeats.
     pub(super) const fn is_heartbeat(&self) -> bool {
-        self.has_heartbeat && self.phrases.is_empty() && !self.has_noise
+        self.has_heartbeat && self.phrases.is_empty() && !self.has_noise && !self.has_part
     }
 
     /// Whether nothing has: then there are only bytes to tell.

@@ -13,8 +13,10 @@ use super::talk::Channels;
 const AMQP: &[u8] = b"AMQP";
 /// What a content header has before its properties.
 const CONTENT_HEADER: usize = 12;
-/// The largest method that is looked at: RabbitMQ's frame-max, which a method cannot be larger than.
+/// The largest method that is looked at, RabbitMQ's frame-max: a larger one is counted, as bodies are.
 const METHOD_MAX: usize = 128 * 1024;
+/// A method that would be larger than this is none.
+const NO_METHOD: usize = 16 * 1024 * 1024;
 
 /// What one side says. Of a frame that is not whole it keeps no more than what it looks at: bodies are counted.
 #[derive(Debug, Default)]
@@ -85,6 +87,9 @@ impl Voice {
                 Stage::ProtocolHeader => self.protocol_header(&mut bytes, said),
                 Stage::Head => self.head(&mut bytes),
                 Stage::Payload(head, left) => {
+                    if head.kind != FrameKind::Heartbeat {
+                        said.add_part();
+                    }
                     self.payload(&mut bytes, head, left);
                     Ok(())
                 }
@@ -119,7 +124,7 @@ impl Voice {
         self.take(bytes, FRAME_HEADER_LEN);
         if let Some(first) = self.part.first_chunk::<FRAME_HEADER_LEN>() {
             let head = FrameHead::from_bytes(*first)?;
-            if head.kind == FrameKind::Method && head.payload_len > METHOD_MAX {
+            if head.kind == FrameKind::Method && head.payload_len > NO_METHOD {
                 return Err(Noise);
             }
             self.part.clear();
@@ -133,9 +138,9 @@ impl Voice {
         let left = left - payload.len();
         self.stage = if left == 0 { Stage::End(head) } else { Stage::Payload(head, left) };
         let wanted = match head.kind {
-            FrameKind::Method => head.payload_len,
+            FrameKind::Method if head.payload_len <= METHOD_MAX => head.payload_len,
             FrameKind::Header => CONTENT_HEADER,
-            FrameKind::Body | FrameKind::Heartbeat => 0,
+            _ => 0,
         };
         self.take(&mut payload, wanted);
     }
@@ -188,6 +193,9 @@ impl Voice {
             (kind, cut_short) => {
                 cut_short.into_iter().for_each(|message| said.add(message.phrase.cut_short()));
                 match kind {
+                    FrameKind::Method if head.payload_len > METHOD_MAX => {
+                        said.add(Phrase::new("method", channel).with_bytes(head.payload_len as u64));
+                    }
                     FrameKind::Method => {
                         let method = Method::decode(payload)?;
                         self.method(head.channel, Phrase::of(&method, channel), &method, said);
