@@ -264,10 +264,13 @@ impl Host {
 
     /// Has the brokers here do something that RabbitMQ does by itself, while the host is up.
     pub(crate) fn have_brokers(&self, does: &'static str, work: impl FnMut(&hopmq::Broker<Self>)) {
-        let brokers = if self.is_up() { self.brokers() } else { Vec::new() };
-        if self.happens(does, |_, _, _, _| !brokers.is_empty()) {
-            brokers.iter().for_each(work);
+        if !self.is_up() {
+            return;
         }
+        let brokers = self.brokers();
+        let does = if brokers.is_empty() { "has no broker to give trouble" } else { does };
+        self.happens(does, |_, _, _, _| true);
+        brokers.iter().for_each(work);
     }
 
     /// Comes back after a crash: what was [started](Self::start) here runs anew, brokers with what they had on their disk. A host that is

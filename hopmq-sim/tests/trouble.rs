@@ -195,3 +195,28 @@ fn publishers_wait_while_the_broker_blocks_them() {
     });
     run.unwrap();
 }
+
+#[test]
+fn a_broker_that_is_down_and_none_at_all_give_no_trouble() {
+    let sim = Sim::new(1);
+    let run = sim.run(async {
+        let [rabbit, user] = ["rabbit", "user"].map(|name| sim.host(name));
+        rabbit.broker(BrokerConfig::default()).unwrap();
+        let fault = |at, kind: fn(String) -> FaultKind| Fault::new(secs(at), kind("rabbit".to_owned()));
+        let faults = [fault(1, FaultKind::Crash).lasts(secs(5)), fault(2, FaultKind::Nack).lasts(secs(60))];
+        let _calm = sim.trouble().broker(&rabbit).exactly(faults).begin();
+        let none = Fault::new(secs(3), FaultKind::Close("user".to_owned()));
+        let _calm = sim.trouble().broker(&user).exactly([none]).begin();
+        sim.sleep(secs(10)).await;
+        let connection = user.connect(URI).await.unwrap();
+        let channel = connection.open_channel().await.unwrap();
+        channel.declare_queue("q").durable().await.unwrap();
+        channel.publisher().await.unwrap().publish("q", "x").await.unwrap();
+    });
+    run.unwrap();
+    let told = sim.last_events();
+    assert!(
+        !told.contains("nacks") && told.contains("3.000000 s user has no broker to give trouble\n"),
+        "{told}"
+    );
+}

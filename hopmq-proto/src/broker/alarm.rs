@@ -1,17 +1,18 @@
 use alloc::vec::Vec;
 
-use crate::amqp::{FRAME_HEADER_LEN, FrameHead, FrameKind, ShortStr, connection};
+use crate::amqp::{ShortStr, connection};
 
 use super::engine::Broker;
 use super::id::ConnectionId;
 
 impl Broker {
-    /// Holds publishers back from now on, as RabbitMQ does while it is short of memory or disk: as soon as a connection publishes, nothing
-    /// is read from it any more, and it is told so with `connection.blocked` if it has that capability. `reason` is what it
-    /// is told; RabbitMQ says `low on memory` or `low on disk`. What does not publish goes on
+    /// Holds publishers back from now on, as RabbitMQ does while it is short of memory or disk: as soon as a content header or body comes
+    /// from a connection, nothing more is read from it, and it is told so with `connection.blocked` if it has that capability.
+    /// `reason` is what it is told; RabbitMQ says `low on memory` or `low on disk`. What does not publish goes on
     /// (<https://www.rabbitmq.com/docs/alarms>).
     ///
-    /// One that is blocked is not missed for its heartbeats, and its publishes, acknowledgements and closes wait in its input.
+    /// One that is blocked is not missed for its heartbeats, and its publishes, acknowledgements and closes wait in its input. A
+    /// [shutdown](Self::shutdown) closes it, and does not end the alarm.
     pub fn block(&mut self, reason: &str) {
         self.alarm = Some(ShortStr::truncated(reason));
     }
@@ -34,17 +35,13 @@ impl Broker {
         }
     }
 
-    /// Whether this frame has to wait, and everything behind it: it is a publish, or comes behind one, amid an alarm.
-    pub(super) fn is_held_back(&mut self, id: ConnectionId, head: FrameHead, input: &[u8]) -> bool {
-        let Some(reason) = &self.alarm else { return false };
-        let Some(link) = self.links.get_mut(id) else { return false };
-        let is_publish = head.kind == FrameKind::Method
-            && input.get(FRAME_HEADER_LEN..).is_some_and(|payload| payload.starts_with(&[0, 60, 0, 40]));
-        let Some(session) = link.session().filter(|_| is_publish) else { return false };
+    /// A content header or body has come amid an alarm: nothing behind it is read until that is over.
+    pub(super) fn hold_back(&mut self, id: ConnectionId) {
+        let (Some(reason), Some(link)) = (&self.alarm, self.links.get_mut(id)) else { return };
+        let Some(session) = link.session().filter(|session| !session.blocked) else { return };
         session.blocked = true;
         if session.wants_blocked {
             link.send(0, &connection::Blocked { reason: reason.clone() }.into());
         }
-        true
     }
 }

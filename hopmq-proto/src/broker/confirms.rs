@@ -8,13 +8,18 @@ use super::id::ConnectionId;
 use super::session::{At, Confirms};
 
 impl Broker {
-    /// Refuses what is published from now on, or takes it again: what a queue would have taken is not stored, and is nacked
-    /// where there are confirms. What no queue takes is confirmed, and what is already stored is delivered.
+    /// Refuses what is published from now on: what a queue would have taken is not stored, and is nacked where there are confirms.
+    /// What no queue takes is confirmed, and what is already stored is delivered.
     ///
     /// RabbitMQ does this when a queue's process fails or a quorum queue has lost its majority
     /// (<https://www.rabbitmq.com/docs/confirms#server-sent-nacks>). Here its owner does, to test what publishers make of it.
-    pub fn refuse_publishes(&mut self, refuse: bool) {
-        self.refuses = refuse;
+    pub const fn refuse_publishes(&mut self) {
+        self.refuses = true;
+    }
+
+    /// Takes what is published again.
+    pub const fn accept_publishes(&mut self) {
+        self.refuses = false;
     }
 
     /// In confirm mode, notes that this publish is to be confirmed.

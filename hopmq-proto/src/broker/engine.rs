@@ -48,7 +48,7 @@ pub struct Broker {
     pub(super) scratch: Scratch,
     /// Publishers are held back, and are told why.
     pub(super) alarm: Option<ShortStr>,
-    /// No queue takes anything.
+    /// What is published is nacked.
     pub(super) refuses: bool,
     /// Counts the publishes, to visit no queue and no exchange twice for one.
     pub(super) routings: u64,
@@ -140,7 +140,8 @@ impl Broker {
         Some(Connection { broker: self, id, none: Outbox::new() })
     }
 
-    /// The next connection whose outbox, events, deadline or demand has changed by a call that was not its own.
+    /// The next connection whose outbox, events, deadline or demand has changed by a call that was not its own. Where it wants to
+    /// be read again, it is handed what it had left of its input, too.
     pub fn poll_touched(&mut self) -> Option<ConnectionId> {
         while let Some(id) = self.touched.queue.pop_front() {
             if let Some(link) = self.links.get_mut(id) {

@@ -69,11 +69,13 @@ impl Broker {
                     self.on_fault(at, &fault, now);
                 }
             }
-            Ok(Some(head)) if self.is_held_back(id, head, input) => return false,
             Ok(Some(head)) => {
                 let at = At { channel: head.channel, ..at };
                 if let Err(fault) = self.on_channel_frame(at, head, input, now) {
                     self.on_fault(at, &fault, now);
+                }
+                if self.alarm.is_some() && matches!(head.kind, FrameKind::Header | FrameKind::Body) {
+                    self.hold_back(id);
                 }
             }
             Err(error) => {
@@ -107,7 +109,9 @@ impl Broker {
             session.channel(at.channel).is_some_and(|channel| matches!(channel.content, Content::None));
         if is_idle && head.kind == FrameKind::Method && payload.starts_with(&[0, 60, 0, 40]) {
             let max_body = self.config.max_message_size;
-            return match Whole::find(input, head, frame_max, max_body) {
+            // Amid an alarm frame by frame: it is blocked between them.
+            let whole = Whole::find(input, head, frame_max, max_body).filter(|_| self.alarm.is_none());
+            return match whole {
                 Some(whole) => self.on_whole_publish(at, head, whole, input),
                 None => {
                     let pending = read_publish(payload).map(|publish| Pending::new(&publish));

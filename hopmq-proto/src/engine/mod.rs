@@ -24,7 +24,8 @@ pub trait Engine {
     /// What the engine tells its owner.
     type Event;
 
-    /// Takes every whole frame out of `input` and leaves the incomplete tail for the next call.
+    /// Takes every whole frame out of `input` and leaves the incomplete tail for the next call. While it wants
+    /// [`Want::Write`] it may leave whole frames, too, and is called with them again once it wants [`Want::ReadWrite`].
     fn handle_input(&mut self, input: &mut BytesMut, now: Instant);
 
     /// The peer will send nothing more. Whatever waits for a reply is resolved.
@@ -52,7 +53,8 @@ pub trait Engine {
 pub enum Want {
     /// Write the outbox, and read.
     ReadWrite,
-    /// Write the outbox, but do not read for now: the owner has more unread events than its bound allows.
+    /// Write the outbox, but do not read for now: the owner has more unread events than its bound allows; or of a broker, the peer
+    /// reads too little of what it asked for, or publishes amid an alarm.
     Write,
     /// Write what the outbox holds, then close the transport. The engine needs nothing more from it.
     Shutdown,

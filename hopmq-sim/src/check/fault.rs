@@ -42,7 +42,8 @@ pub enum FaultKind {
     /// The broker there holds publishers back: [`Broker::block`](hopmq::Broker::block), then
     /// [`unblock`](hopmq::Broker::unblock).
     Block(String),
-    /// The broker there nacks what is published: [`Broker::refuse_publishes`](hopmq::Broker::refuse_publishes).
+    /// The broker there nacks what is published: [`Broker::refuse_publishes`](hopmq::Broker::refuse_publishes), then
+    /// [`accept_publishes`](hopmq::Broker::accept_publishes). Without confirms it is lost in silence.
     Nack(String),
     /// [`Host::cut`](crate::Host::cut).
     Cut(String, String),
@@ -103,7 +104,7 @@ impl FaultKind {
                 host(name).have_brokers("blocks publishers", |broker| broker.block(BLOCKED));
             }
             Self::Nack(name) => {
-                host(name).have_brokers("nacks publishes", |broker| broker.refuse_publishes(true));
+                host(name).have_brokers("nacks publishes", Broker::refuse_publishes);
             }
             Self::Cut(a, b) => host(a).cut(&host(b)),
             Self::Lose(a, b) => host(a).lose(&host(b)),
@@ -136,7 +137,7 @@ impl FaultKind {
             Self::Freeze(name) => host(name).thaw(),
             Self::Block(name) => host(name).have_brokers("unblocks publishers", Broker::unblock),
             Self::Nack(name) => {
-                host(name).have_brokers("takes publishes again", |broker| broker.refuse_publishes(false));
+                host(name).have_brokers("takes publishes again", Broker::accept_publishes);
             }
             Self::Close(_) | Self::Cut(..) | Self::Lose(..) => {}
             Self::Partition(a, b) | Self::PartitionTo(a, b) => host(a).heal(&host(b)),

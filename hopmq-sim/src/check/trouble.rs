@@ -84,7 +84,7 @@ impl Trouble {
     }
 
     /// The broker on this host may do what RabbitMQ does by itself at times: close every connection, hold publishers back, and
-    /// nack what is published.
+    /// nack what is published. It is one that was started from outside of the host: what a task there has started is that task's.
     pub fn broker(mut self, host: &Host) -> Self {
         self.brokers.push(host.name());
         self

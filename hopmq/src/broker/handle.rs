@@ -19,7 +19,8 @@ use crate::memory::pipe;
 /// It has all four kinds of exchanges and bindings between them, alternate exchanges, confirms, returns, prefetch, requeue
 /// in position, direct reply-to, users and virtual hosts. It keeps everything in memory. What it does not have yet:
 /// transactions, which it answers with 540; and time to live, dead letters, length limits, priorities, quorum queues and
-/// streams: it takes and compares the arguments that ask for them, and does nothing else with them.
+/// streams: it takes and compares the arguments that ask for them, and does nothing else with them. Nor does it run short of
+/// anything by itself: [`block`](Self::block) has it say so.
 ///
 /// Cloning it gives another handle to the same broker. When the last handle is dropped, the broker shuts down: it
 /// accepts no more, and closes its connections with 320 `CONNECTION_FORCED`.
@@ -120,8 +121,9 @@ impl<R: Runtime> Broker<R> {
     }
 
     /// Holds publishers back until it [unblocks](Self::unblock), as RabbitMQ does while it is short of memory or disk: whoever publishes
-    /// is told `reason` with `connection.blocked`, and nothing is read from him any more. What does not publish goes on
-    /// (<https://www.rabbitmq.com/docs/alarms>). A [crash](Self::crash) ends it.
+    /// is told `reason` with `connection.blocked`, and nothing is read from it any more. What does not publish goes on
+    /// (<https://www.rabbitmq.com/docs/alarms>). A [crash](Self::crash) ends it, a
+    /// [shutdown](Self::shutdown) does not.
     ///
     /// ```
     /// # use hopmq::io::Runtime;
@@ -144,11 +146,16 @@ impl<R: Runtime> Broker<R> {
         self.inner.shared.change(proto::Broker::unblock);
     }
 
-    /// Refuses what is published, or takes it again: what a queue would have taken is not stored, and is nacked where there are
-    /// confirms. RabbitMQ does this when a queue fails or a quorum queue has lost its majority
+    /// Refuses what is published, until it [accepts](Self::accept_publishes) it again: what a queue would have taken is not stored, and is
+    /// nacked where there are confirms. Without them it is lost in silence. RabbitMQ does this when a queue fails or a quorum queue has lost its majority
     /// (<https://www.rabbitmq.com/docs/confirms#server-sent-nacks>). A [crash](Self::crash) ends it.
-    pub fn refuse_publishes(&self, refuse: bool) {
-        self.inner.shared.change(|engine| engine.refuse_publishes(refuse));
+    pub fn refuse_publishes(&self) {
+        self.inner.shared.change(proto::Broker::refuse_publishes);
+    }
+
+    /// Takes what is published again.
+    pub fn accept_publishes(&self) {
+        self.inner.shared.change(proto::Broker::accept_publishes);
     }
 
     /// Accepts no more, closes every connection with 320 `CONNECTION_FORCED`, and waits until the last is gone. Queues and messages

@@ -122,9 +122,9 @@ async fn happen(shared: &Shared, hosts: &Hosts, client: &Host, trouble: Trouble,
             count(|tally| tally.alarms += 1);
         }
         Trouble::Nack => {
-            shared.broker.refuse_publishes(true);
+            shared.broker.refuse_publishes();
             last(shared, random).await;
-            shared.broker.refuse_publishes(false);
+            shared.broker.accept_publishes();
             count(|tally| tally.nacking += 1);
         }
     }

@@ -1,5 +1,6 @@
 //! Publishers that are held back, and refused.
 
+use core::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
@@ -8,6 +9,9 @@ use bytes::BytesMut;
 use super::{Got, Test, frame, message, short};
 use crate::amqp::*;
 use crate::{Engine as _, Want};
+
+/// A body frame of one byte.
+const BODY: usize = FRAME_OVERHEAD + 1;
 
 /// What is left of `input` when the broker has taken what it takes.
 fn left_of(test: &mut Test, id: super::ConnectionId, input: &[u8]) -> BytesMut {
@@ -39,7 +43,9 @@ fn who_publishes_amid_an_alarm_waits_and_everything_behind_it() {
     input.extend_from_slice(&publish);
     input.extend(frame(1, queue::Delete { queue: short("q"), ..Default::default() }));
     let mut left = left_of(&mut test, publisher, &input);
-    assert_eq!(left[..], input[before..], "it stays where it is");
+    // It is blocked behind the header: the body stays where it is.
+    let before = before + publish.len() - BODY;
+    assert_eq!(left[..], input[before..]);
     let select = Got::Method(1, confirm::SelectOk {}.into());
     assert_eq!(test.got(publisher), [select, blocked("low on memory")]);
     assert_eq!(test.want(publisher), Want::Write);
@@ -81,7 +87,7 @@ fn who_cannot_read_of_it_is_blocked_all_the_same() {
     test.broker.block("low on memory");
     let input = message(1, "", "q", "a");
     let left = left_of(&mut test, id, &input);
-    assert_eq!((left.len(), test.want(id)), (input.len(), Want::Write));
+    assert_eq!((left.len(), test.want(id)), (BODY, Want::Write));
     test.broker.unblock();
     assert!(left_of(&mut test, id, &left).is_empty());
     assert_eq!(test.bytes(id), []);
@@ -93,7 +99,7 @@ fn who_is_blocked_is_not_missed_for_its_heartbeats() {
     let id = test.client();
     test.broker.block("low on disk");
     let input = message(1, "", "q", "a");
-    assert_eq!(left_of(&mut test, id, &input).len(), input.len());
+    assert_eq!(left_of(&mut test, id, &input).len(), BODY);
     assert_eq!(test.got(id), [blocked("low on disk")]);
     let mut got = vec![];
     for _ in 0..20 {
@@ -104,15 +110,55 @@ fn who_is_blocked_is_not_missed_for_its_heartbeats() {
     assert!(test.events(id).iter().all(|event| !matches!(event, super::Event::Closed { .. })));
     assert!(got.contains(&Got::Heartbeat), "it is told that the broker lives");
 
-    // From now on it is.
+    // From now on it is, and has its two intervals.
     test.broker.unblock();
-    for _ in 0..20 {
-        let Some(deadline) = test.deadline(id) else { break };
+    let unblocked = test.now;
+    while let Some(deadline) = test.deadline(id) {
         test.now = deadline;
         test.timeout(id);
     }
+    assert!(test.now - unblocked >= Duration::from_secs(120));
     let closed = super::Event::Closed { reason: super::Closed::HeartbeatTimeout };
     assert!(test.events(id).contains(&closed));
+}
+
+#[test]
+fn an_empty_message_is_taken_before_its_connection_is_blocked() {
+    let mut test = Test::new();
+    let id = test.client();
+    test.declare(id, "q");
+    test.ask(id, 1, confirm::Select::default());
+    test.broker.block("low on memory");
+    assert!(left_of(&mut test, id, &message(1, "", "q", "")).is_empty());
+    let ack = Got::Method(1, basic::Ack { delivery_tag: 1, multiple: false }.into());
+    assert_eq!(test.got(id), [blocked("low on memory"), ack]);
+    assert_eq!((test.stats("q"), test.want(id)), (Some((1, 0, 0)), Want::Write));
+}
+
+#[test]
+fn who_is_amid_a_message_is_blocked_by_its_next_frame() {
+    let mut test = Test::new();
+    let id = test.client();
+    test.declare(id, "q");
+    let publish = message(1, "", "q", "a");
+    let (begun, rest) = publish.split_at(publish.len() - BODY);
+    assert!(left_of(&mut test, id, begun).is_empty());
+    test.broker.block("low on memory");
+    assert!(left_of(&mut test, id, rest).is_empty());
+    assert_eq!(test.got(id), [blocked("low on memory")]);
+    assert_eq!((test.stats("q"), test.want(id)), (Some((1, 0, 0)), Want::Write));
+}
+
+#[test]
+fn a_crash_ends_alarms_and_refusals() {
+    let mut test = Test::new();
+    test.broker.block("low on memory");
+    test.broker.refuse_publishes();
+    test.broker.crash(super::super::Disk::Kept);
+    let id = test.client();
+    test.declare(id, "q");
+    test.publish(id, "q", "a");
+    assert_eq!(test.stats("q"), Some((1, 0, 0)));
 }
 
 #[test]
@@ -144,7 +190,7 @@ fn what_is_refused_is_nacked_and_kept_nowhere() {
         |tag, multiple| Got::Method(1, basic::Nack { delivery_tag: tag, multiple, requeue: false }.into());
     assert_eq!(test.got(id), [ack(1, false)]);
 
-    test.broker.refuse_publishes(true);
+    test.broker.refuse_publishes();
     let to = |queue: &str| message(1, "", queue, "x");
     // What no queue would have had is confirmed.
     let keys = ["none", "none", "q", "q", "none", "q", "none"];
@@ -155,9 +201,98 @@ fn what_is_refused_is_nacked_and_kept_nowhere() {
     test.input(id, &to("q"));
     assert_eq!(test.got(id), [nack(9, false)]);
 
-    test.broker.refuse_publishes(false);
+    test.broker.accept_publishes();
     test.publish(id, "q", "kept too");
     assert_eq!(test.got(id), [ack(10, false)]);
     test.consume(id, "q", "c", 0);
     assert_eq!(test.bodies(id), vec!["kept", "kept too"]);
+}
+
+/// A small generator (xorshift64).
+fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    }
+}
+
+/// Every publish is answered, once and in order, and is where it would be without them.
+#[test]
+fn alarms_that_come_and_go_change_only_when() {
+    for seed in 1..1000_u64 {
+        let mut random = numbers(seed);
+        let mut test = Test::new();
+        let id = test.client();
+        test.declare(id, "q");
+        test.ask(id, 1, confirm::Select::default());
+        let (mut input, mut published, mut declares, mut is_alarmed) = (BytesMut::new(), 0, 0, false);
+        let mut answers = Answers::default();
+        for step in (0..120).rev() {
+            match if step == 0 { 7 } else { random(10) } {
+                0..=4 => {
+                    input.extend_from_slice(&message(1, "", "q", &"x".repeat(random(40))));
+                    published += 1;
+                }
+                5 => {
+                    input.extend(frame(1, queue::Declare { queue: short("q"), ..Default::default() }));
+                    declares += 1;
+                }
+                6 => {
+                    test.broker.block("low on memory");
+                    is_alarmed = true;
+                }
+                7 => {
+                    test.broker.unblock();
+                    is_alarmed = false;
+                    while test.broker.poll_touched().is_some() {}
+                }
+                8 if random(2) == 0 => test.broker.refuse_publishes(),
+                _ => test.broker.accept_publishes(),
+            }
+            // Torn anywhere, but for the last of it.
+            let behind = input.split_off(if step == 0 { input.len() } else { random(input.len() + 1) });
+            let left = left_of(&mut test, id, &input);
+            input = left;
+            input.extend_from_slice(&behind);
+            test.got(id).into_iter().for_each(|got| answers.add(got));
+            if test.want(id) == Want::Write {
+                assert!(is_alarmed && answers.told.last() == Some(&true), "seed {seed}");
+            }
+        }
+        assert!(input.is_empty(), "seed {seed}");
+        assert_eq!((answers.last, answers.declared), (published, declares), "seed {seed}");
+        let ready = test.stats("q").unwrap().0 as u64;
+        assert_eq!(ready + answers.nacked, published, "seed {seed}");
+        assert!(answers.told.chunks(2).all(|told| told == [true, false]), "seed {seed}");
+    }
+}
+
+/// What a client has heard.
+#[derive(Default)]
+struct Answers {
+    /// The last publish that had its answer.
+    last: u64,
+    nacked: u64,
+    declared: u64,
+    /// That it is blocked, and that it is not.
+    told: Vec<bool>,
+}
+
+impl Answers {
+    fn add(&mut self, got: Got) {
+        let (tag, multiple, is_nack) = match got {
+            Got::Method(1, Method::BasicAck(ack)) => (ack.delivery_tag, ack.multiple, false),
+            Got::Method(1, Method::BasicNack(nack)) => (nack.delivery_tag, nack.multiple, true),
+            Got::Method(1, Method::QueueDeclareOk(_)) => return self.declared += 1,
+            Got::Method(0, Method::ConnectionBlocked(_)) => return self.told.push(true),
+            Got::Method(0, Method::ConnectionUnblocked(_)) => return self.told.push(false),
+            other => panic!("{other:?}"),
+        };
+        assert!(tag > self.last && multiple == (tag > self.last + 1));
+        self.nacked += if is_nack { tag - self.last } else { 0 };
+        self.last = tag;
+    }
 }
