@@ -44,6 +44,12 @@ pub async fn holds_back_publishes_only(server: &Server, set: impl Fn(bool)) {
     assert!(!other.is_blocked());
     assert!(connection.is_blocked());
 
+    // The server blocks behind a frame of content: by then a message without a body is whole.
+    let third = server.connect().await;
+    let mut third_events = third.events();
+    third.open_channel().await.unwrap().publisher().await.unwrap().publish("nowhere", "").await.unwrap();
+    assert!(matches!(next(&mut third_events).await, ConnectionEvent::Blocked { .. }));
+
     // One that ends amid the alarm is no longer blocked.
     let doomed_channel = doomed.open_channel().await.unwrap();
     let doomed_publisher = doomed_channel.publisher().await.unwrap();
