@@ -1,3 +1,4 @@
+mod channels;
 mod phrase;
 mod said;
 mod talk;

@@ -5,9 +5,9 @@ use hopmq_proto::amqp::{
     ContentHeader, FRAME_END, FRAME_HEADER_LEN, FrameHead, FrameKind, Method, PROTOCOL_HEADER, WireError,
 };
 
+use super::channels::Channels;
 use super::phrase::Phrase;
 use super::said::Said;
-use super::talk::Channels;
 
 /// What every protocol header begins with.
 const AMQP: &[u8] = b"AMQP";
