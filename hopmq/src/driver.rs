@@ -133,8 +133,9 @@ impl<H: Host, T: Transport, M: Timer, C: Clock> Driver<H, T, M, C> {
         self.left
     }
 
-    /// Reads before a deadline that is over is held against the peer, up to a bound: a task that was not run for a while, in a machine that was paused
-    /// or too busy, finds the answer, the heartbeat or the end of the stream that came meanwhile.
+    /// Reads before a deadline that is over is held against the peer, up to a bound: a task that was not run for a while,
+    /// in a machine that was paused or too busy, finds the answer, the heartbeat or the end of the stream that came
+    /// meanwhile.
     fn read_what_came_before(&mut self, cx: &mut Context<'_>) {
         let Pass { want, deadline: Some(deadline) } = self.left else { return };
         if want == Want::ReadWrite && deadline <= self.clock.now() {
