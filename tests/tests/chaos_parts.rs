@@ -424,6 +424,22 @@ fn the_judge_finds_at_its_step_what_nothing_later_can_excuse() {
 }
 
 #[test]
+fn what_was_not_sent_does_not_come() {
+    let not_sent = || Outcome::NotSent("there was no room".to_owned());
+    let (mut history, mut judge) = (good(), Judge::default());
+    history.published[0][3].outcome = Some((not_sent(), at(8)));
+    assert_eq!(check(&history), [Finding::Sent(id(3))]);
+    assert_eq!(judge.delivered(&history, &delivered(3)), Some(Finding::Sent(id(3))));
+
+    // It may come before that is told.
+    let (mut history, mut judge) = (good(), Judge::default());
+    history.published[0][3].outcome = None;
+    assert_eq!(judge.delivered(&history, &delivered(3)), None);
+    assert_eq!(history.resolve(id(3), not_sent(), at(8)), None);
+    assert_eq!(judge.resolved(&history, id(3)), Some(Finding::Sent(id(3))));
+}
+
+#[test]
 fn the_judge_waits_for_the_outcome_that_may_excuse() {
     let judged = |outcome: Outcome, lost_at: Option<u64>| {
         let (mut history, mut judge) = (good(), Judge::default());

@@ -51,6 +51,8 @@ pub enum Finding {
     },
     /// A publish has had an outcome, and then another one.
     Twice(MessageId),
+    /// Its publisher was told that it was not sent, and it came.
+    Sent(MessageId),
     /// A future did not resolve.
     Stuck(String),
     /// It did not come back once faults were over.
@@ -79,6 +81,7 @@ impl Finding {
             Self::Unmarked(_) => "unmarked",
             Self::Misplaced { .. } => "misplaced",
             Self::Twice(_) => "an outcome twice",
+            Self::Sent(_) => "sent after all",
             Self::Stuck(_) => "stuck",
             Self::NotRecovered(_) => "not recovered",
             Self::Phantom(_) => "phantom",
@@ -96,7 +99,8 @@ impl fmt::Display for Finding {
         match self {
             Self::Lost(MessageId { publisher, number })
             | Self::Unmarked(MessageId { publisher, number })
-            | Self::Twice(MessageId { publisher, number }) => {
+            | Self::Twice(MessageId { publisher, number })
+            | Self::Sent(MessageId { publisher, number }) => {
                 write!(f, ": message {number} of publisher {publisher}")
             }
             Self::OutOfOrder { late: MessageId { publisher, number }, behind } => {

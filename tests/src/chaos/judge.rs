@@ -11,6 +11,8 @@ use super::history::{Delivered, History, MessageId, Outcome};
 /// known, that is known when its outcome is.
 #[derive(Debug, Default)]
 pub struct Judge {
+    /// What has come.
+    came: HashSet<MessageId>,
     /// What has come without a mark.
     unmarked: HashSet<MessageId>,
     /// By consumer and publisher: the highest number that has come without a mark.
@@ -35,8 +37,10 @@ impl Judge {
         let from_nowhere =
             |what: String| Some(Finding::FromNowhere(format!("{what}, at consumer {}", delivered.consumer)));
         let Some(id) = delivered.id else { return from_nowhere("an altered body".to_owned()) };
-        if history.message(id).is_none() {
-            return from_nowhere(format!("{id:?}"));
+        let Some(message) = history.message(id) else { return from_nowhere(format!("{id:?}")) };
+        self.came.insert(id);
+        if let Some((Outcome::NotSent(_), _)) = message.outcome {
+            return Some(Finding::Sent(id));
         }
         if delivered.is_marked() {
             return None;
@@ -64,6 +68,11 @@ impl Judge {
     pub fn resolved(&mut self, history: &History, id: MessageId) -> Option<Finding> {
         if !self.ended.insert(id) {
             return Some(Finding::Twice(id));
+        }
+        if self.came.contains(&id)
+            && let Some((Outcome::NotSent(_), _)) = history.message(id)?.outcome
+        {
+            return Some(Finding::Sent(id));
         }
         let behind = self.suspects.remove(&id)?;
         matches!(way(history, id), Way::Straight).then_some(Finding::OutOfOrder { late: id, behind })
