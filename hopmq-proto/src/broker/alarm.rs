@@ -6,13 +6,13 @@ use super::engine::Broker;
 use super::id::ConnectionId;
 
 impl Broker {
-    /// Holds publishers back from now on, as RabbitMQ does while it is short of memory or disk: as soon as a content header or body comes
-    /// from a connection, nothing more is read from it, and it is told so with `connection.blocked` if it has that capability.
-    /// `reason` is what it is told; RabbitMQ says `low on memory` or `low on disk`. What does not publish goes on
-    /// (<https://www.rabbitmq.com/docs/alarms>).
+    /// Holds publishers back from now on, as RabbitMQ does while it is short of memory or disk: as soon as a content
+    /// header or body comes from a connection, nothing more is read from it, and it is told so with `connection.blocked`
+    /// if it has that capability. `reason` is what it is told; RabbitMQ says `low on memory` or `low on disk`. What does
+    /// not publish goes on (<https://www.rabbitmq.com/docs/alarms>).
     ///
-    /// One that is blocked is not missed for its heartbeats, and its publishes, acknowledgements and closes wait in its input. A
-    /// [shutdown](Self::shutdown) closes it, and does not end the alarm.
+    /// One that is blocked is not missed for its heartbeats, and its publishes, acknowledgements and closes wait in its
+    /// input. A [shutdown](Self::shutdown) closes it, and does not end the alarm.
     pub fn block(&mut self, reason: &str) {
         self.alarm = Some(ShortStr::truncated(reason));
     }

@@ -120,9 +120,9 @@ impl<R: Runtime> Broker<R> {
         self.inner.shared.change(|engine| engine.close_connections(reason, now));
     }
 
-    /// Holds publishers back until it [unblocks](Self::unblock), as RabbitMQ does while it is short of memory or disk: whoever publishes
-    /// is told `reason` with `connection.blocked`, and nothing is read from it any more. What does not publish goes on
-    /// (<https://www.rabbitmq.com/docs/alarms>). A [crash](Self::crash) ends it, a
+    /// Holds publishers back until it [unblocks](Self::unblock), as RabbitMQ does while it is short of memory or disk:
+    /// whoever publishes is told `reason` with `connection.blocked`, and nothing is read from it any more. What does not
+    /// publish goes on (<https://www.rabbitmq.com/docs/alarms>). A [crash](Self::crash) ends it, a
     /// [shutdown](Self::shutdown) does not.
     ///
     /// ```
@@ -146,8 +146,9 @@ impl<R: Runtime> Broker<R> {
         self.inner.shared.change(proto::Broker::unblock);
     }
 
-    /// Refuses what is published, until it [accepts](Self::accept_publishes) it again: what a queue would have taken is not stored, and is
-    /// nacked where there are confirms. Without them it is lost in silence. RabbitMQ does this when a queue fails or a quorum queue has lost its majority
+    /// Refuses what is published, until it [accepts](Self::accept_publishes) it again: what a queue would have taken is
+    /// not stored, and is nacked where there are confirms. Without them it is lost in silence. RabbitMQ does this when a
+    /// queue fails or a quorum queue has lost its majority
     /// (<https://www.rabbitmq.com/docs/confirms#server-sent-nacks>). A [crash](Self::crash) ends it.
     pub fn refuse_publishes(&self) {
         self.inner.shared.change(proto::Broker::refuse_publishes);
