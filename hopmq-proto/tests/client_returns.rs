@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hopmq_proto::amqp::{FieldTable, FieldValue, Properties, Publish, ReplyCode};
+use hopmq_proto::amqp::{FieldTable, FieldValue, Properties, Publish, ReplyCode, confirm};
 use hopmq_proto::client::{CallError, ChannelId, Confirmation, Event, Token};
 use proptest::prelude::*;
 use support::{Client, ack, nack, returned};
@@ -76,6 +76,22 @@ fn trap_26_returns_before_one_multiple_ack() {
     client.say(1, ack(0, true));
     let expected = [(tokens[0], body(b"!a")), (tokens[1], None), (tokens[2], body(b"!c")), (tokens[3], None)];
     assert_eq!(outcomes(&mut client), expected);
+}
+
+#[test]
+fn what_comes_back_before_confirms_are_on_is_of_no_publish_behind_them() {
+    let mut client = Client::open();
+    let id = client.channel();
+    assert_eq!(client.try_publish(id, "!k", b"same"), Ok(None));
+    let select = client.call(id, confirm::Select { no_wait: false });
+    let token = publish_with(&mut client, id, &Properties::new().persistent(), b"same");
+    back(&mut client, "!k", b"same");
+    assert!(matches!(client.event(), Event::Returned { .. }));
+    client.say(1, confirm::SelectOk {});
+    client.reply(select).unwrap();
+    back(&mut client, "!k", b"same");
+    client.say(1, ack(1, false));
+    assert_eq!(outcomes(&mut client), [(token, body(b"same"))]);
 }
 
 #[test]

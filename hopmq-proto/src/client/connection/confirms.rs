@@ -13,6 +13,8 @@ use crate::client::{ConfirmFailures, Confirmation, Returned, Token, WhenLost};
 /// A publish that has been resolved out of order leaves a hole until everything before it is resolved too.
 #[derive(Debug)]
 pub(super) struct Confirms {
+    /// The server has answered `confirm.select`: what comes back before that was published before it.
+    selected: bool,
     /// The tag of the front of `window`.
     first: u64,
     window: VecDeque<Unconfirmed>,
@@ -53,6 +55,7 @@ pub(super) struct UnknownTag;
 impl Confirms {
     pub(super) fn new() -> Self {
         Self {
+            selected: false,
             first: 1,
             window: VecDeque::new(),
             unresolved: 0,
@@ -62,6 +65,10 @@ impl Confirms {
             waits: VecDeque::new(),
             failures: ConfirmFailures::default(),
         }
+    }
+
+    pub(super) const fn on_selected(&mut self) {
+        self.selected = true;
     }
 
     /// What is remembered: from the oldest unconfirmed publish to the newest, holes included; or, when these are more,
@@ -109,7 +116,7 @@ impl Confirms {
 
     /// Attributes a return to its publish; gives it back when it is nobody's.
     pub(super) fn on_return(&mut self, returned: Box<Returned>) -> Option<Box<Returned>> {
-        self.returns.on_return(returned)
+        if self.selected { self.returns.on_return(returned) } else { Some(returned) }
     }
 
     /// Resolves what an ack or nack covers.
@@ -285,6 +292,7 @@ impl Confirms {
         self.failures.lost += failed.len() as u64;
         self.unresolved = self.window.len();
         self.returns = Returns::default();
+        self.selected = false;
         (self.first, self.due_from, self.unsent_from) = (1, 1, 1);
         failed
     }

@@ -63,6 +63,13 @@ impl Publishing {
         self.confirms.get_or_insert_with(Confirms::new);
     }
 
+    /// It is answered.
+    pub(super) fn on_confirms_selected(&mut self) {
+        if let Some(confirms) = &mut self.confirms {
+            confirms.on_selected();
+        }
+    }
+
     pub(super) fn set_committing(&mut self, committing: bool) {
         self.committing = committing;
     }

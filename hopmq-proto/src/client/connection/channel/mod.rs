@@ -560,6 +560,10 @@ impl Channel {
                 self.publishing.make_writable(core);
                 Reply::Method(Box::new(ok.into()))
             }
+            (_, Method::ConfirmSelectOk(ok)) => {
+                self.publishing.on_confirms_selected();
+                Reply::Method(Box::new(ok.into()))
+            }
             (_, Method::BasicRecoverOk(ok)) => {
                 self.settled.on_recover_ok();
                 Reply::Method(Box::new(ok.into()))
