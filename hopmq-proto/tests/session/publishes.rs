@@ -4,7 +4,8 @@ use bytes::Bytes;
 use hopmq_proto::Engine;
 use hopmq_proto::amqp::{Properties, Publish, ShortStr, queue};
 use hopmq_proto::client::{
-    CloseReason, CommandError, Confirmation, Event, PublishError, Recovery, Token, WhenLost,
+    CallError, CloseReason, CommandError, Config, Confirmation, Event, Heartbeat, PublishError, Recovery,
+    Token, WhenLost,
 };
 
 use crate::net::Net;
@@ -89,6 +90,50 @@ fn a_large_backlog_is_sent_as_the_outbox_empties() {
     }
     assert!(tokens.iter().all(|token| net.fate(*token) == Some(true)));
     assert!(most < 2 << 20, "{most} bytes waited to be written");
+}
+
+/// Messages of a backlog, and a session that has just sent what its outbox takes of them.
+fn with_a_backlog() -> (Net, Vec<Token>) {
+    let config = Config { heartbeat: Heartbeat::Off, max_outbox: 4000, ..Config::default() };
+    let mut net = Net::with(config, Recovery::default(), 1);
+    let channel = net.channel();
+    net.confirms(channel);
+    net.declare(channel, durable("q"));
+    net.cut();
+    let body = Bytes::from(vec![7; 3000]);
+    let publish = Publish { routing_key: b"q", ..Publish::default() };
+    let tokens = (0..4).map(|_| {
+        let published = net.session.publish(channel, &publish, &Properties::new(), &body, net.now);
+        published.unwrap().unwrap()
+    });
+    let tokens = tokens.collect();
+    net.now = net.session.poll_timeout().expect("it dials again");
+    net.session.handle_timeout(net.now);
+    while net.session.outbox().len() < 4000 {
+        assert!(net.step(), "nothing of the backlog is sent");
+    }
+    (net, tokens)
+}
+
+#[test]
+fn what_is_sent_of_a_backlog_has_a_deadline_before_the_rest_is_sent() {
+    let (mut net, tokens) = with_a_backlog();
+    let end = net.now + Config::default().confirm_timeout;
+    while net.now < end {
+        net.now = net.session.poll_timeout().expect("two wait for a confirm");
+        net.session.handle_timeout(net.now);
+    }
+    assert_eq!(net.now, end);
+    net.run();
+    let timed_out = |token| {
+        let mut results = net.events.iter().filter_map(|event| match event {
+            Event::Confirmed { token: t, result } if *t == token => Some(result),
+            _ => None,
+        });
+        results.any(|result| matches!(result, Err(CallError::TimedOut)))
+    };
+    assert_eq!([0, 1, 2, 3].map(|n: usize| timed_out(tokens[n])), [true, true, false, false]);
+    assert_eq!([2, 3].map(|n: usize| net.fate(tokens[n])), [Some(true); 2], "they were not sent before");
 }
 
 #[test]

@@ -284,28 +284,17 @@ impl Publishing {
     /// Sends what has been held, as far as there is room in the outbox. True when everything is sent.
     pub(super) fn send_held(&mut self, core: &mut Core, id: ChannelId, now: Instant) -> bool {
         let Some(confirms) = &mut self.confirms else { return true };
-        while let Some((token, kept)) = confirms.next_unsent() {
-            if core.outbox.len() >= core.config.max_outbox {
-                return false;
-            }
-            let sent = core.resend(id.number, kept, now);
-            match sent {
-                Ok(fingerprint) => confirms.on_sent(fingerprint, now),
-                Err(error) => {
-                    let reason = Arc::new(CloseReason::Unsendable(error));
-                    let kept = confirms.take_unsent().and_then(|(_, kept)| kept);
-                    fail(core, token, kept, &reason);
-                }
-            }
-        }
+        let all_sent = send_unsent(confirms, core, id, now);
         if let Some(sent_at) = confirms.next_sent_at()
             && !core.deadlines.is_set(Timer::Confirm(id.number))
         {
             core.deadlines.set(Timer::Confirm(id.number), sent_at + core.config.confirm_timeout);
         }
         self.answer_waits(core, id);
-        self.make_writable(core);
-        true
+        if all_sent {
+            self.make_writable(core);
+        }
+        all_sent
     }
 
     /// Tells those who wait for all confirms, if all have come.
@@ -327,6 +316,24 @@ impl Publishing {
             core.emit(Event::Writable);
         }
     }
+}
+
+/// Sends what is not sent in this life. False when the outbox is full before that.
+fn send_unsent(confirms: &mut Confirms, core: &mut Core, id: ChannelId, now: Instant) -> bool {
+    while let Some((token, kept)) = confirms.next_unsent() {
+        if core.outbox.len() >= core.config.max_outbox {
+            return false;
+        }
+        match core.resend(id.number, kept, now) {
+            Ok(fingerprint) => confirms.on_sent(fingerprint, now),
+            Err(error) => {
+                let reason = Arc::new(CloseReason::Unsendable(error));
+                let kept = confirms.take_unsent().and_then(|(_, kept)| kept);
+                fail(core, token, kept, &reason);
+            }
+        }
+    }
+    true
 }
 
 /// A publish has no confirm. One that was never sent is given back.
