@@ -35,6 +35,7 @@ impl<T> Answers<T> {
     pub(super) fn fill(&mut self, token: Token, answer: T) -> Result<Option<Waker>, T> {
         match self.slots.get_mut(&token) {
             Some(slot) => {
+                debug_assert!(!slot.is_ready(), "{token:?} is answered twice");
                 self.owed -= usize::from(!slot.is_ready());
                 Ok(slot.fill(answer))
             }
