@@ -253,7 +253,7 @@ impl Host {
     }
 
     /// The brokers that were started here from outside, whether they run or not.
-    fn brokers(&self) -> Vec<hopmq::Broker<Self>> {
+    pub(crate) fn brokers(&self) -> Vec<hopmq::Broker<Self>> {
         let programs = self.world.lock().network.programs(self.id);
         let broker = |program| match program {
             Program::Broker(broker) => Some(broker),
@@ -268,7 +268,7 @@ impl Host {
             return;
         }
         let brokers = self.brokers();
-        let does = if brokers.is_empty() { "has no broker to give trouble" } else { does };
+        assert!(!brokers.is_empty(), "no broker was started on {} from outside, so none {does}", self.name());
         self.happens(does, |_, _, _, _| true);
         brokers.iter().for_each(work);
     }

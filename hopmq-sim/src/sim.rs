@@ -93,7 +93,7 @@ pub enum RunError {
 }
 
 /// What those overlook who see a world stand still.
-const HINT: &str = "does it wait for a timer, socket, thread or runtime outside of the world?";
+const HINT: &str = "does it wait for a timer, socket, thread or runtime outside of the world, or for a message that nobody sends?";
 
 impl RunError {
     const fn seed(&self) -> u64 {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hopmq::Instant;
 use hopmq::io::{Clock, Timer};
 
+use crate::network::HostId;
 use crate::world::World;
 
 /// The virtual time. It stands still while anybody has something to do, and then jumps to the next timer.
@@ -34,33 +35,40 @@ pub(crate) type Place = (Instant, u64);
 /// Who is to be woken when.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    queue: BTreeMap<Place, Waker>,
+    queue: BTreeMap<Place, Armed>,
     last: u64,
 }
 
+/// Who is to be woken, and where it runs.
+#[derive(Debug)]
+pub(crate) struct Armed {
+    pub(crate) waker: Waker,
+    pub(crate) host: Option<HostId>,
+}
+
 impl Timers {
-    pub(crate) fn arm(&mut self, at: Instant, waker: Waker) -> Place {
+    pub(crate) fn arm(&mut self, at: Instant, waker: Waker, host: Option<HostId>) -> Place {
         self.last += 1;
-        self.queue.insert((at, self.last), waker);
+        self.queue.insert((at, self.last), Armed { waker, host });
         (at, self.last)
     }
 
     /// Takes a timer back; the waker is to be dropped without the lock.
     pub(crate) fn disarm(&mut self, place: Place) -> Option<Waker> {
-        self.queue.remove(&place)
+        self.queue.remove(&place).map(|armed| armed.waker)
     }
 
     pub(crate) fn next(&self) -> Option<Instant> {
         self.queue.first_key_value().map(|((at, _), _)| *at)
     }
 
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Waker> {
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<Armed> {
         let first = self.queue.first_entry().filter(|first| first.key().0 <= now)?;
         Some(first.remove())
     }
 
     pub(crate) fn clear(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.queue).into_values().collect()
+        std::mem::take(&mut self.queue).into_values().map(|armed| armed.waker).collect()
     }
 }
 
@@ -90,15 +98,19 @@ impl Timer for SimTimer {
             return Poll::Ready(());
         }
         let mut state = self.world.lock();
+        let host = state.running();
         let stale = match self.armed {
             Some(place) if place.0 == deadline => match state.timers.queue.get_mut(&place) {
-                Some(waker) if waker.will_wake(cx.waker()) => return Poll::Pending,
-                Some(waker) => Some(std::mem::replace(waker, cx.waker().clone())),
+                Some(Armed { waker, .. }) if waker.will_wake(cx.waker()) => return Poll::Pending,
+                Some(armed) => {
+                    armed.host = host;
+                    Some(std::mem::replace(&mut armed.waker, cx.waker().clone()))
+                }
                 None => return Poll::Pending, // the world is over
             },
             armed => {
                 let stale = armed.and_then(|place| state.timers.disarm(place));
-                self.armed = Some(state.timers.arm(deadline, cx.waker().clone()));
+                self.armed = Some(state.timers.arm(deadline, cx.waker().clone(), host));
                 stale
             }
         };

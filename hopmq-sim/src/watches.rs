@@ -12,16 +12,19 @@ use crate::world::World;
 
 const MILLI: u64 = 1_000_000;
 
-/// What hosts do with bytes.
+/// What hosts do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Does {
     /// It writes to a connection.
     Sends,
     /// It reads from one.
     Receives,
+    /// A timer of a task there fires: it has slept, as long as a write to a disk takes in a simulation. So do connections for
+    /// their heartbeats and deadlines.
+    Wakes,
 }
 
-/// Something that is waited for: the n-th time from some time on that a host sends or receives.
+/// Something that is waited for: the n-th time from some time on that a host does something.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Watch {
     pub(crate) host: HostId,
@@ -45,7 +48,7 @@ struct Waiting {
     seen: Option<Seen>,
 }
 
-/// Who waits for bytes of a host. Heartbeats do not count.
+/// Who waits for what a host does. Heartbeats do not count.
 #[derive(Debug, Default)]
 pub(crate) struct Watches {
     all: Vec<Waiting>,
@@ -53,18 +56,26 @@ pub(crate) struct Watches {
 }
 
 impl Watches {
-    /// A host sends so many bytes, or receives them.
-    pub(crate) fn saw(
+    /// A host sends so many bytes to another, or receives them from it.
+    pub(crate) fn saw_bytes(
         &mut self,
         does: Does,
-        [host, peer]: [HostId; 2],
+        hosts: [HostId; 2],
         count: usize,
         now: Instant,
         wakers: &mut Wakers,
     ) {
-        if count == HEARTBEAT_FRAME.len() {
-            return;
+        if count != HEARTBEAT_FRAME.len() {
+            self.saw(does, hosts, now, wakers);
         }
+    }
+
+    /// A timer of a host fires.
+    pub(crate) fn saw_timer(&mut self, host: HostId, now: Instant, wakers: &mut Wakers) {
+        self.saw(Does::Wakes, [host; 2], now, wakers);
+    }
+
+    fn saw(&mut self, does: Does, [host, peer]: [HostId; 2], now: Instant, wakers: &mut Wakers) {
         let milli = Instant::from_nanos(now.as_nanos() / MILLI * MILLI);
         for Waiting { watch, waker, latest, seen, .. } in &mut self.all {
             let is_it =

@@ -14,8 +14,9 @@ use crate::random::Random;
 use crate::settings::Settings;
 use crate::sim::RunError;
 use crate::tasks::{Bell, Boxed, JoinHandle, Ready, TaskId, Tasks, reporting};
-use crate::timers::{SimClock, SimTimer, Timers};
+use crate::timers::{Armed, SimClock, SimTimer, Timers};
 use crate::trace::{Seconds, Trace};
+use crate::wakers::Wakers;
 use crate::watches::Watches;
 
 /// How many tasks a report of a standstill lists.
@@ -216,9 +217,15 @@ impl World {
         }
         self.clock.set(now);
         state.trace.mix(now.as_nanos());
-        let due: Vec<_> = std::iter::from_fn(|| state.timers.pop_due(now)).collect();
+        let mut wakers = Wakers::default();
+        while let Some(Armed { waker, host }) = state.timers.pop_due(now) {
+            wakers.wake([waker]);
+            if let Some(host) = host.filter(|host| !state.network.is_frozen(*host)) {
+                state.watches.saw_timer(host, now, &mut wakers);
+            }
+        }
         drop(state);
-        due.into_iter().for_each(Waker::wake);
+        wakers.release();
         Ok(())
     }
 
@@ -242,6 +249,16 @@ impl World {
     /// The faults of a trouble.
     pub(crate) fn schedule(&self, number: usize) -> Vec<Fault> {
         self.lock().schedules.get(number).map(|schedule| schedule.drawn.clone()).unwrap_or_default()
+    }
+
+    /// Whether there is a host of this name.
+    pub(crate) fn has_host(&self, name: &str) -> bool {
+        self.lock().network.find(name).is_some()
+    }
+
+    /// A fault of a trouble is over.
+    pub(crate) fn fault_is_over(&self) {
+        self.lock().trace.mark();
     }
 
     /// A fault of a trouble, by its place there, begins.
@@ -282,6 +299,11 @@ impl World {
 }
 
 impl State {
+    /// Where the task runs that is being polled, if it is one.
+    pub(crate) const fn running(&self) -> Option<HostId> {
+        self.running
+    }
+
     fn count(&mut self, id: TaskId, settings: &Settings) -> Result<(), RunError> {
         self.polls += 1;
         if self.polls > settings.step_limit {

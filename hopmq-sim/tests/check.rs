@@ -152,6 +152,16 @@ fn a_test_that_does_not_follow_from_its_seed_is_a_failure() {
     });
     let failure = failure.expect("it is random");
     assert!(failure.cause().contains("two runs of this seed differ"), "{failure}");
+    assert!(!failure.cause().contains("the first that differs"), "there is nothing to tell apart: {failure}");
+    let failure = Check::new().find(|sim| async move {
+        sim.note("the same");
+        sim.note(format!("a number: {}", RandomState::new().build_hasher().finish()));
+    });
+    let failure = failure.expect("it is random");
+    let lines: Vec<_> = failure.cause().lines().skip(1).collect();
+    let [told, one, and, other] = lines[..] else { panic!("{failure}") };
+    assert_eq!((told, and), ("Of another two the first that differs is", "and"));
+    assert!(one.contains("a number: ") && other.contains("a number: ") && one != other, "{failure}");
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn the_service_without_the_bug_passes() {
 
 #[test]
 fn what_was_found_is_kept_as_a_test() {
-    let mut had_moment = false;
+    let (mut had_moment, mut kept, mut count) = (false, 0, 0);
     for seed in 1..=100 {
         let check = Check::new().seed(seed);
         let found = check.find(|sim| every_request_has_a_result(sim, Acks::BeforeItPublishes));
@@ -135,14 +135,18 @@ fn what_was_found_is_kept_as_a_test() {
             requests(sim, Acks::BeforeItPublishes, Some(faults))
         });
         let again = again.unwrap_or_else(|| panic!("not found again: {failure}"));
-        assert_eq!((again.cause(), again.faults()), (failure.cause(), failure.faults()), "{failure}{again}");
+        assert_eq!(again.cause(), failure.cause(), "{failure}{again}");
+        // It may have been made simpler still.
+        assert!(again.faults().len() <= failure.faults().len(), "{failure}{again}");
+        kept += usize::from(again.faults() == failure.faults());
+        count += 1;
     }
-    assert!(had_moment);
+    assert!(had_moment && kept * 2 > count, "{kept} of {count} are the same");
 }
 
 /// Sends a byte more each time, 10 ms after each whole second.
 async fn talk(sim: &Sim, fault: Fault) -> Duration {
-    let [a, b] = ["a", "b"].map(|name| sim.host(name));
+    let [a, b, _c] = ["a", "b", "c"].map(|name| sim.host(name));
     let mut listener = b.listen(1).unwrap();
     let _reader = b.spawn(async move {
         let (mut stream, mut input) =
@@ -160,13 +164,15 @@ async fn talk(sim: &Sim, fault: Fault) -> Duration {
         }
         std::future::poll_fn(|cx| stream.poll_write(cx, &[IoSlice::new(&vec![0; count])])).await.ok();
     }
-    Duration::from_nanos(sim.last_events().lines().find(|line| line.ends_with("a crashes")).map_or(
-        0,
-        |line| {
-            let time = line.trim_start().split(' ').next().unwrap().replace('.', "");
-            time.parse::<u64>().unwrap() * 1000
-        },
-    ))
+    crash_of_a(sim)
+}
+
+/// When that was.
+fn crash_of_a(sim: &Sim) -> Duration {
+    let events = sim.last_events();
+    let line = events.lines().find(|line| line.ends_with("a crashes")).expect("it has crashed");
+    let micros = line.trim_start().split(' ').next().unwrap().replace('.', "");
+    Duration::from_micros(micros.parse().unwrap())
 }
 
 #[test]
@@ -207,4 +213,74 @@ fn a_fault_happens_at_its_moment() {
         millis(9010),
         "a heartbeat, or what is as long, does not count"
     );
+}
+
+#[test]
+fn a_host_wakes_when_a_timer_of_its_own_fires() {
+    let crashed_at = |faults: Vec<Fault>| {
+        let sim = Sim::new(1);
+        let run = sim.run(async {
+            let [a, b] = ["a", "b"].map(|name| sim.host(name));
+            for (host, millis) in [(&a, 1000), (&b, 300)] {
+                host.start(move |host| async move {
+                    loop {
+                        host.sleep(Duration::from_millis(millis)).await;
+                    }
+                });
+            }
+            let _calm = sim.trouble().exactly(faults).begin();
+            sim.sleep(Duration::from_secs(10)).await;
+        });
+        run.unwrap();
+        crash_of_a(&sim)
+    };
+    let millis = Duration::from_millis;
+    let crash = Fault::new(millis(1500), FaultKind::Crash("a".to_owned())).lasts(millis(500));
+    let mut third = crash.clone().when("a", Does::Wakes);
+    third.moment.as_mut().unwrap().nth = 3;
+    assert_eq!(
+        third.to_string().split_once(", ").unwrap().1.split_once(':').unwrap().0,
+        "as a wakes for the 3rd time"
+    );
+    assert_eq!(crashed_at(vec![third]), millis(4000));
+    let freeze = Fault::new(millis(1200), FaultKind::Freeze("a".to_owned())).lasts(millis(1000));
+    let crash = crash.when("a", Does::Wakes);
+    assert_eq!(crashed_at(vec![freeze, crash]), millis(3200), "nobody wakes while it is frozen");
+}
+
+/// Takes a thing out of one drawer and puts it into another, 2 ms each, again and again.
+async fn both_drawers_or_one(sim: Sim, at_once: bool) -> Result<(), Box<dyn Error>> {
+    let clerk = sim.host("clerk");
+    let (drawers, stays) = (Arc::new(Mutex::new((60, 0))), Duration::from_millis(2));
+    let theirs = drawers.clone();
+    clerk.start(move |host| {
+        let drawers = theirs.clone();
+        async move {
+            while drawers.lock().unwrap().0 > 0 {
+                host.sleep(Duration::from_millis(500)).await;
+                drawers.lock().unwrap().0 -= 1;
+                if !at_once {
+                    host.sleep(stays).await;
+                }
+                drawers.lock().unwrap().1 += 1;
+                host.sleep(stays).await;
+            }
+        }
+    });
+    sim.trouble().host(&clerk).begin().await;
+    sim.sleep(Duration::from_secs(40)).await;
+    let left = *drawers.lock().unwrap();
+    if left == (0, 60) { Ok(()) } else { Err(format!("there is {left:?} in the drawers").into()) }
+}
+
+#[test]
+fn what_is_half_done_between_two_writes_is_found() {
+    let broken = |seed| Check::new().seed(seed).find(|sim| both_drawers_or_one(sim, false));
+    let found: Vec<_> = (1..=100).filter_map(broken).collect();
+    assert!(found.len() > 10, "{} of 100 seeds", found.len());
+    let wakes = |fault: &Fault| fault.moment.as_ref().is_some_and(|moment| moment.does == Does::Wakes);
+    let failure =
+        found.iter().find(|failure| failure.faults().iter().any(wakes)).expect("one of them needs it");
+    assert!(failure.to_string().contains("clerk wakes"), "{failure}");
+    Check::new().run(|sim| both_drawers_or_one(sim, true));
 }

@@ -7,10 +7,12 @@ use std::env;
 use std::future::{pending, poll_fn};
 use std::panic::catch_unwind;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hopmq_sim::{BrokerConfig, Check, RunError, Sim};
+use hopmq_sim::{BrokerConfig, Check, Fault, FaultKind, RunError, Sim};
 
 #[test]
 fn what_is_reported_fails() {
@@ -39,6 +41,41 @@ fn a_failure_that_only_the_second_run_sees_is_not_dropped() {
     let failure = failure.expect("it fails");
     assert!(failure.cause().contains("two runs of this seed differ"), "{failure}");
     assert!(failure.cause().ends_with("One of them failed: the second fails"), "{failure}");
+}
+
+/// Fails when the shop has had to start again; a minute later.
+async fn starts_once(sim: Sim) -> Result<(), String> {
+    let [rabbit, shop] = ["rabbit", "shop"].map(|name| sim.host(name));
+    rabbit.broker(BrokerConfig::default()).unwrap();
+    let (starts, noting) = (Arc::new(AtomicUsize::new(0)), sim.clone());
+    let counting = starts.clone();
+    shop.start(move |host| {
+        let (starts, sim) = (counting.clone(), noting.clone());
+        async move {
+            let connection = host.connect("amqp://rabbit").await.unwrap();
+            starts.fetch_add(1, Ordering::Relaxed);
+            sim.note("it serves");
+            connection.closed().await;
+        }
+    });
+    let crash = Fault::new(Duration::from_secs(20), FaultKind::Crash("shop".to_owned()));
+    sim.trouble().exactly([crash.lasts(Duration::from_secs(10))]).begin().await;
+    for second in 0..60 {
+        sim.sleep(Duration::from_secs(1)).await;
+        sim.note(format!("{second} seconds"));
+    }
+    if starts.load(Ordering::Relaxed) == 1 { Ok(()) } else { Err("it has started again".to_owned()) }
+}
+
+#[test]
+fn a_report_tells_what_follows_a_fault_and_not_how_connections_open() {
+    let failure = Check::new().seed(1).kept_events(3).find(starts_once).expect("it fails");
+    let events = failure.events();
+    let behind = events.split_once("shop restarts\n").expect("it restarts").1;
+    let (now, last) = behind.split_once("...\n").expect("not all is told");
+    assert!(now.contains("connection.open-ok") && now.contains("it serves"), "{events}");
+    assert_eq!(last.lines().count(), 3, "{events}");
+    assert!(!events.contains("connection.start") && !events.contains("protocol header"), "{events}");
 }
 
 #[test]
@@ -164,7 +201,7 @@ fn a_world_that_stands_still_says_whose_tasks_wait() {
         "{text}"
     );
     assert!(
-        text.contains("does it wait for a timer, socket, thread or runtime outside of the world?"),
+        text.contains("does it wait for a timer, socket, thread or runtime outside of the world, or for a message that nobody sends?"),
         "{text}"
     );
     let lines: Vec<_> = text.lines().skip(1).collect();

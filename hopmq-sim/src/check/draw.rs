@@ -21,19 +21,20 @@ pub(super) fn link(seed: u64) -> Link {
 
 impl Trouble {
     /// Draws faults that begin from `begin` on, which is a whole millisecond as all their times are: so a report tells them exactly.
-    pub(super) fn draw(&self, begin: Duration, random: &mut Random) -> Vec<Fault> {
+    /// `servers` are the hosts with a broker, of those that things may happen to.
+    pub(super) fn draw(&self, begin: Duration, servers: &[&String], random: &mut Random) -> Vec<Fault> {
         if let Some(exactly) = &self.exactly {
             return exactly.clone();
         }
         // A world without any is worth a look, and not many.
         let most = self.at_most as u64;
         let count = if random.percent(5) { 0 } else { random.between(1, most).min(most) };
-        let mut faults: Vec<Fault> = (0..count).filter_map(|_| self.fault(begin, random)).collect();
+        let mut faults: Vec<Fault> = (0..count).filter_map(|_| self.fault(begin, servers, random)).collect();
         faults.sort_by_key(|fault| fault.at);
         faults
     }
 
-    fn fault(&self, begin: Duration, random: &mut Random) -> Option<Fault> {
+    fn fault(&self, begin: Duration, servers: &[&String], random: &mut Random) -> Option<Fault> {
         let choice =
             random.index(self.hosts.len() + self.disks.len() + self.links.len() + self.brokers.len());
         let kind = if let Some(host) = self.hosts.get(choice) {
@@ -51,7 +52,7 @@ impl Trouble {
         // Earlier ones are likelier to find work still under way.
         let (one, other) = (random.below(within), random.below(within));
         let at = begin + Duration::from_millis(if random.percent(50) { one } else { one.min(other) });
-        let moment = random.percent(MOMENTS).then(|| self.moment(&kind, random));
+        let moment = random.percent(MOMENTS).then(|| self.moment(&kind, servers, random));
         // Long ones are rarer: heartbeats and timeouts notice them, and a stumble is more often what is overlooked.
         let most = *random.pick(&[50, 1000, 5000, 20_000])?;
         let lasts =
@@ -60,13 +61,19 @@ impl Trouble {
     }
 
     /// A moment of those whom it concerns.
-    fn moment(&self, kind: &FaultKind, random: &mut Random) -> Moment {
+    fn moment(&self, kind: &FaultKind, servers: &[&String], random: &mut Random) -> Moment {
         let (host, peer) = match kind.between() {
             Some((a, b)) if random.percent(50) => (a, Some(b)),
             Some((a, b)) => (b, Some(a)),
             None => (kind.host(), None),
         };
-        let does = if random.percent(65) { Does::Sends } else { Does::Receives };
+        // A broker sleeps for heartbeats only.
+        let sleeps = kind.is_of_machines() && !servers.iter().any(|name| *name == host);
+        let does = match (random.below(100), sleeps) {
+            (0..65, false) | (0..45, true) => Does::Sends,
+            (_, false) | (45..70, true) => Does::Receives,
+            _ => Does::Wakes,
+        };
         let nth = random.between(1, 6);
         let latency = u64::try_from(self.sim.world.settings.link.latency.as_micros()).unwrap_or(u64::MAX);
         let micros = match random.below(5) {

@@ -83,10 +83,26 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// All hosts that it names.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
+        let peer = self.kind.between().map(|(_, peer)| peer);
+        let moment = self.moment.as_ref();
+        let waits = moment.map(|moment| moment.host.as_str());
+        let waits_for = moment.and_then(|moment| moment.peer.as_deref());
+        [Some(self.kind.host()), peer, waits, waits_for].into_iter().flatten()
+    }
+}
+
 impl FaultKind {
     /// Whether it is over as soon as it has happened.
     pub(super) const fn is_brief(&self) -> bool {
         matches!(self, Self::Close(_) | Self::Cut(..) | Self::Lose(..))
+    }
+
+    /// Whether it is what happens to machines, whatever runs there.
+    pub(super) const fn is_of_machines(&self) -> bool {
+        matches!(self, Self::Crash(_) | Self::Kill(_) | Self::Wipe(_) | Self::Freeze(_))
     }
 
     pub(super) fn begin(&self, sim: &Sim) {

@@ -5,17 +5,18 @@ use crate::sim::Sim;
 pub use crate::watches::Does;
 use crate::watches::{Sight, Watch};
 
-/// What a fault waits for once its time has come: that a host sends or receives. Heartbeats do not count.
+/// What a fault waits for once its time has come: that a host sends, receives, or wakes. Heartbeats are not counted
+/// among what is sent and received.
 ///
-/// What is broken for a millisecond, between an acknowledgement and a confirm, is seldom hit by a fault at any time, and often by one
-/// just then.
+/// What is broken for a millisecond, between an acknowledgement and a confirm or between two writes to a disk, is seldom hit by a fault
+/// at any time, and often by one just then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moment {
     /// The host.
     pub host: String,
     /// What it does.
     pub does: Does,
-    /// With whom: anybody unless it is said.
+    /// Whom it sends to or receives from: anybody unless it is said. There is nobody to [wake](Does::Wakes) with.
     pub peer: Option<String>,
     /// How often, from 1 on: 2 lets one of them pass.
     pub nth: u64,
@@ -51,6 +52,7 @@ impl fmt::Display for Moment {
         let (does, preposition) = match does {
             Does::Sends => ("sends", "to"),
             Does::Receives => ("receives", "from"),
+            Does::Wakes => ("wakes", "with"),
         };
         write!(f, " {host} {does}")?;
         if let Some(peer) = peer {

@@ -25,7 +25,7 @@ pub(super) fn search<F: Future<Output: Outcome>>(
     let first = run(world, None, test);
     let again = if first.cause.is_some() || is_twice { Some(run(world, None, test)) } else { None };
     if let Some(again) = again.filter(|again| !is_the_same(&first, again)) {
-        return Some(not_the_same(check, &first, &again, 2));
+        return Some(not_the_same(check, test, [&first, &again], 2));
     }
     let cause = first.cause.as_ref()?;
     let is_like = |run: &Run| run.cause.as_ref().is_some_and(|other| other.is_like(cause));
@@ -57,7 +57,7 @@ pub(super) fn search<F: Future<Output: Outcome>>(
         }
     }
     if !is_like(&last) {
-        return Some(not_the_same(check, &first, &last, runs));
+        return Some(not_the_same(check, test, [&first, &last], runs));
     }
     Some(failure(check, (world, schedules), &first, &last, runs))
 }
@@ -94,8 +94,13 @@ fn is_the_same(one: &Run, other: &Run) -> bool {
     is_like && one.hash == other.hash
 }
 
-/// The same seed has made two different runs: the first that is to be told.
-fn not_the_same(check: &Check, first: &Run, again: &Run, runs: usize) -> Failure {
+/// The same seed has made two different runs: the first that is to be told, and where another two part.
+fn not_the_same<F: Future<Output: Outcome>>(
+    check: &Check,
+    test: &impl Fn(Sim) -> F,
+    [first, again]: [&Run; 2],
+    runs: usize,
+) -> Failure {
     let mut cause = "two runs of this seed differ, so something in the test does not follow from it: \
                      a clock, a thread, a random number, the order of a HashMap"
         .to_owned();
@@ -103,5 +108,12 @@ fn not_the_same(check: &Check, first: &Run, again: &Run, runs: usize) -> Failure
         cause = format!("{cause}. One of them failed: {own}");
     }
     let world = check.world(first.sim.seed());
-    Failure { cause, ..failure(check, (world, first.drawn.clone()), first, first, runs) }
+    let [one, other] = [(); 2].map(|()| run(world.kept_events(ALL), None, test));
+    let difference = one.sim.world.lock().trace.first_difference(&other.sim.world.lock().trace);
+    if let Some(difference) = difference {
+        let [one, other] =
+            difference.map(|line| line.unwrap_or_else(|| "              nothing more".to_owned()));
+        cause = format!("{cause}.\nOf another two the first that differs is\n{one}\nand\n{other}");
+    }
+    Failure { cause, ..failure(check, (world, first.drawn.clone()), first, first, runs + 2) }
 }

@@ -84,7 +84,8 @@ impl Trouble {
     }
 
     /// The broker on this host may do what RabbitMQ does by itself at times: close every connection, hold publishers back, and
-    /// nack what is published. It is one that was started from outside of the host: what a task there has started is that task's.
+    /// nack what is published. It is one that was started from outside of the host, with [`Host::broker`](crate::Host::broker), before such
+    /// a fault comes: what a task there has started is that task's. Where there is none, the fault panics.
     pub fn broker(mut self, host: &Host) -> Self {
         self.brokers.push(host.name());
         self
@@ -124,10 +125,26 @@ impl Trouble {
 
     /// Draws the faults, and lets them happen in the background. What this gives is ready once all are over and everything that may
     /// go wrong is right: hosts are up, links are whole.
+    ///
+    /// # Panics
+    ///
+    /// When one of the faults that there are to be [exactly](Self::exactly) names a host that there is not.
+    #[track_caller]
     pub fn begin(self) -> Calm {
+        for fault in self.exactly.iter().flatten() {
+            let unknown = fault.hosts().find(|name| !self.sim.world.has_host(name));
+            assert!(unknown.is_none(), "there is no host {:?}: {fault}", unknown.unwrap_or_default());
+        }
+        self.begin_known()
+    }
+
+    /// Its task is not the caller's own.
+    fn begin_known(self) -> Calm {
+        let serves = |name: &&String| !self.sim.host(name).brokers().is_empty();
+        let servers: Vec<_> = self.hosts.iter().chain(&self.disks).filter(serves).collect();
         let sim = self.sim.clone();
         let begin = Duration::from_millis(sim.now().as_nanos().div_ceil(1_000_000));
-        let number = sim.world.next_schedule(|random| self.draw(begin, random));
+        let number = sim.world.next_schedule(|random| self.draw(begin, &servers, random));
         Calm(sim.spawn(async move { self.play(number, begin).await }))
     }
 
@@ -182,6 +199,7 @@ async fn play(sim: Sim, mut fault: Fault, place: (usize, usize)) {
     fault.kind.begin(&sim);
     if !fault.kind.is_brief() {
         sim.sleep(fault.lasts).await;
+        sim.world.fault_is_over();
         fault.kind.end(&sim, links);
     }
 }

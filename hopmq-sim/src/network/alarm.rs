@@ -38,7 +38,7 @@ impl Alarm {
         self.disarm(timers, wakers);
         match at {
             Some(at) if at <= now => wakers.wake(self.waker.take()),
-            Some(at) => self.place = self.waker.clone().map(|waker| timers.arm(at, waker)),
+            Some(at) => self.place = self.waker.clone().map(|waker| timers.arm(at, waker, None)),
             None => {}
         }
     }

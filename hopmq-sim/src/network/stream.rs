@@ -87,7 +87,7 @@ impl Transport for Stream {
                 view.trace.mix(line << 32 ^ count as u64);
                 view.other.read(count, input, wakers);
                 let hosts = [view.other.to, view.other.from];
-                view.watches.saw(Does::Receives, hosts, count, now, wakers);
+                view.watches.saw_bytes(Does::Receives, hosts, count, now, wakers);
                 Poll::Ready(Ok(count))
             }
             Arrived::End => Poll::Ready(Ok(0)),
@@ -129,7 +129,7 @@ impl Transport for Stream {
             });
             let (from, to) = (own.from, own.to);
             trace.add(now, What::Bytes { line, side, from, to, count: count as u64, said });
-            watches.saw(Does::Sends, [own.from, own.to], count, now, wakers);
+            watches.saw_bytes(Does::Sends, [own.from, own.to], count, now, wakers);
             if let Some(Sink::Answering(_)) = own.sink
                 && has_kernel
                 && !there.is_partitioned

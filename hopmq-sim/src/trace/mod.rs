@@ -32,7 +32,7 @@ pub(crate) struct Trace {
     /// Everything is told at once, too.
     is_told: bool,
     names: Vec<String>,
-    /// How many of what is kept there were when each fault began.
+    /// How many of what is kept there were when each fault began, or was over.
     marks: Vec<usize>,
 }
 
@@ -163,28 +163,40 @@ impl Trace {
         self.last.push_back((now, what));
     }
 
-    /// A fault begins.
+    /// A fault begins, or is over.
     pub(crate) fn mark(&mut self) {
         self.marks.push(self.last.len());
     }
 
-    /// What happened around each mark, and the last so many lines; for a trace that keeps everything.
+    /// What happened around each mark, and the last so many lines; for a trace that keeps everything. Of what opens a connection there is
+    /// only that it is open.
     pub(crate) fn digest(&self, tail: usize) -> String {
-        let end = self.last.len();
+        let worth = |at: &usize| !self.last.get(*at).is_some_and(|(_, what)| what.is_opening());
+        let lines: Vec<usize> = (0..self.last.len()).filter(worth).collect();
+        let marks: Vec<usize> =
+            self.marks.iter().map(|mark| lines.partition_point(|line| line < mark)).collect();
         let is_told = |at: usize| {
             let is_near = |mark: &usize| at + BEFORE >= *mark && at < mark + BEHIND;
-            at + tail >= end || self.marks.iter().any(is_near)
+            at + tail >= lines.len() || marks.iter().any(is_near)
         };
-        let (mut lines, mut told) = (String::new(), 0);
-        for (at, (time, what)) in self.last.iter().enumerate().filter(|(at, _)| is_told(*at)) {
+        let (mut text, mut told) = (String::new(), 0);
+        for (at, line) in lines.iter().enumerate().filter(|(at, _)| is_told(*at)) {
+            let Some((time, what)) = self.last.get(*line) else { continue };
             if at > told {
-                lines.push_str("            ...\n");
+                text.push_str("            ...\n");
             }
             told = at + 1;
-            lines.push_str(&self.line(*time, what));
-            lines.push('\n');
+            text.push_str(&self.line(*time, what));
+            text.push('\n');
         }
-        lines
+        text
+    }
+
+    /// The first thing that both traces have at the same place, and that is not the same: what each has, if it has anything.
+    pub(crate) fn first_difference(&self, other: &Self) -> Option<[Option<String>; 2]> {
+        let line = |trace: &Self, at: usize| trace.last.get(at).map(|(time, what)| trace.line(*time, what));
+        let all = self.last.len().max(other.last.len());
+        (0..all).map(|at| [line(self, at), line(other, at)]).find(|[one, other]| one != other)
     }
 
     /// The last of what happened, a line each.
@@ -233,6 +245,11 @@ fn tell(line: &str) {
 }
 
 impl What {
+    /// Whether nothing is said but what comes before a connection is open.
+    fn is_opening(&self) -> bool {
+        matches!(self, Self::Bytes { said: Some(said), .. } if said.is_opening())
+    }
+
     /// Takes what comes next, if both are one burst on one connection; or else gives it back.
     fn join(&mut self, next: Self) -> Option<Self> {
         match (self, next) {

@@ -5,6 +5,9 @@ use hopmq_proto::amqp::Method;
 
 use super::words::words;
 
+/// A protocol header, by its name.
+const HEADER: &str = "protocol header";
+
 /// Something that is said, once or several times in a row: a method, with the content that it carries.
 #[derive(Debug)]
 pub(super) struct Phrase {
@@ -25,7 +28,7 @@ impl Phrase {
 
     /// A protocol header.
     pub(super) fn of_version(version: [u8; 4]) -> Self {
-        Self { words: ProtocolVersion(version).to_string(), ..Self::new("protocol header", None) }
+        Self { words: ProtocolVersion(version).to_string(), ..Self::new(HEADER, None) }
     }
 
     pub(super) fn of(method: &Method, channel: Option<u16>) -> Self {
@@ -49,6 +52,18 @@ impl Phrase {
     /// Something else has come in place of the rest of its content.
     pub(super) fn cut_short(self) -> Self {
         Self { words: self.words + " (cut short)", ..self }
+    }
+
+    /// Whether it comes before a connection is open: what opens it at last does not.
+    pub(super) fn is_opening(&self) -> bool {
+        let opening = [
+            "connection.Start",
+            "connection.StartOk",
+            "connection.Tune",
+            "connection.TuneOk",
+            "connection.Open",
+        ];
+        self.name == HEADER || opening.contains(&self.name)
     }
 
     pub(super) const fn times(&self) -> u64 {

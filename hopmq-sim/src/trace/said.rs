@@ -57,6 +57,12 @@ impl Said {
         self.has_heartbeat && self.phrases.is_empty() && !self.has_noise && !self.has_part
     }
 
+    /// Whether it is nothing but what comes before a connection is open.
+    pub(super) fn is_opening(&self) -> bool {
+        let is_opening = self.phrases.iter().all(Phrase::is_opening);
+        is_opening && !self.phrases.is_empty() && self.more == 0 && !self.has_noise
+    }
+
     /// Whether nothing has: then there are only bytes to tell.
     pub(super) const fn is_nothing(&self) -> bool {
         self.phrases.is_empty() && !self.is_heartbeat()
