@@ -51,7 +51,7 @@ impl Run {
         let peer = Peer { loopback: true, name: "fuzz".into() };
         let links = [0, 1].map(|at| Link {
             id: broker.accept(peer.clone(), Instant::ZERO),
-            input: if logged_in >> at & 1 == 1 { login(4096, 1) } else { BytesMut::new() },
+            input: if logged_in >> at & 1 == 1 { login(4096, 1, false) } else { BytesMut::new() },
             closed: false,
         });
         let mut run = Self { broker, links, now: Instant::ZERO };
@@ -136,11 +136,18 @@ impl Run {
     }
 }
 
-/// What a client sends until its virtual host is open. It asks for a heartbeat every so many seconds.
-pub(super) fn login(frame_max: u32, heartbeat: u16) -> BytesMut {
+/// What a client sends until its virtual host is open. It asks for a heartbeat every so many seconds, and to be told or not
+/// when a consumer ends without it.
+pub(super) fn login(frame_max: u32, heartbeat: u16, cancels: bool) -> BytesMut {
     let mut out = BytesMut::from(&PROTOCOL_HEADER[..]);
+    let client_properties = match cancels {
+        true => {
+            FieldTable::new().with("capabilities", FieldTable::new().with("consumer_cancel_notify", true))
+        }
+        false => FieldTable::new(),
+    };
     let start_ok = connection::StartOk {
-        client_properties: FieldTable::new(),
+        client_properties,
         mechanism: ShortStr::from_static("PLAIN"),
         response: Credentials::new("guest", "guest").response(Mechanism::Plain).unwrap_or_default(),
         locale: ShortStr::from_static("en_US"),

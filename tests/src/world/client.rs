@@ -175,6 +175,11 @@ impl Client {
         calls.filter_map(|(token, owed)| Some((*token, owed.channel?))).collect()
     }
 
+    /// Whether the network has been good for long enough at this time that what is asked is answered.
+    pub(super) fn is_long_good(&self, at: Instant) -> bool {
+        self.good_since.is_some_and(|since| at > since + Duration::from_secs(2))
+    }
+
     pub(super) fn owes_nothing(&self) -> bool {
         self.owed.is_empty()
     }
@@ -269,7 +274,7 @@ impl Client {
             CallError::TimedOut => {
                 self.tally.timeouts += 1;
                 assert!(now >= owed.due, "{owed:?} times out early");
-                let good = self.good_since.is_some_and(|since| owed.due > since + Duration::from_secs(2));
+                let good = self.is_long_good(owed.due);
                 assert!(!good, "{owed:?} is not answered on a good network");
             }
             CallError::Closed(_) => {}

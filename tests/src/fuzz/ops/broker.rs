@@ -123,7 +123,7 @@ impl Run {
     }
 
     fn run(mut self, script: &mut Script<'_>) -> Trace {
-        (0..LINKS).for_each(|at| self.feed(at, &login(FRAME_MAX, self.heartbeat())));
+        (0..LINKS).for_each(|at| self.feed(at, &login(FRAME_MAX, self.heartbeat(), true)));
         while let Some(step) = script.octet() {
             self.step(usize::from(step & 3) % LINKS, step >> 2 & 15, step >> 6, script);
             self.end_step();
@@ -329,7 +329,7 @@ impl Run {
     fn end(&mut self, at: usize, how: u8) {
         if self.links[at].gone {
             self.links[at] = Link::new(&mut self.broker, self.now);
-            return self.feed(at, &login(FRAME_MAX, self.heartbeat()));
+            return self.feed(at, &login(FRAME_MAX, self.heartbeat(), true));
         }
         match how % 8 {
             0 => self.with(at, |connection, _, now| connection.handle_eof(now)),

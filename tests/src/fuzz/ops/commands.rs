@@ -80,14 +80,15 @@ impl<C: Client> Run<C> {
             2 => Settle::Nack { multiple, requeue },
             _ => Settle::Reject { requeue },
         };
-        let before = self.before();
+        let (channel, before) = (held.id.channel(), self.before());
         match self.engine.settle(held.id, settle, self.now) {
             Ok(()) => {
                 assert!(!held.stale, "a delivery of an earlier life is settled");
                 self.explain(METHOD);
             }
             Err(error) => {
-                assert!(held.stale || error != SettleError::Stale || !self.ledger.opened);
+                let is_gone = held.stale || self.ledger.is_number_given_again(channel);
+                assert!(is_gone || error != SettleError::Stale || !self.ledger.opened);
                 self.check_refused(before);
             }
         }

@@ -124,7 +124,7 @@ pub(super) fn left(broker: &mut Broker, frame_max: u32, now: Instant) -> Vec<Lef
     }
     let id = broker.accept(Peer { loopback: true, name: "reader".into() }, now);
     let mut reader = Reader { id, tap: Tap::of_frames(), now };
-    let mut open = login(frame_max, 0);
+    let mut open = login(frame_max, 0, true);
     peer::method(&mut open, 1, channel::Open {});
     reader.say(broker, open);
     let mut left = Vec::new();
@@ -197,7 +197,7 @@ mod tests {
     fn broker(published: &mut Published) -> Broker {
         let mut broker = Broker::new(Config::default());
         let id = broker.accept(Peer { loopback: true, name: "writer".into() }, NOW);
-        let mut bytes = login(FRAME_MAX, 0);
+        let mut bytes = login(FRAME_MAX, 0, true);
         peer::method(&mut bytes, 1, channel::Open {});
         let queue = ShortStr::from_static("q0");
         peer::method(

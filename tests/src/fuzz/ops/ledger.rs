@@ -22,6 +22,8 @@ pub(super) struct Ledger {
     pub(super) replies: VecDeque<(Token, Reply)>,
     pub(super) opened: bool,
     pub(super) ended: bool,
+    /// The server takes no publishes for now.
+    pub(super) is_blocked: bool,
     away: bool,
 }
 
@@ -92,6 +94,11 @@ impl Ledger {
         Some(reply)
     }
 
+    /// Whether another channel has had the number of this one.
+    pub(super) fn is_number_given_again(&self, id: ChannelId) -> bool {
+        self.channels.iter().any(|other| other.number() == id.number() && *other > id)
+    }
+
     /// It is closed, or is being closed: nothing is delivered on it any more.
     pub(super) fn close_channel(&mut self, id: ChannelId) {
         self.open.remove(&id);
@@ -101,7 +108,10 @@ impl Ledger {
     pub(super) fn on_event(&mut self, event: Event, fates: &Fates) {
         assert!(!self.ended, "after the terminal event: {event:?}");
         match event {
+            Event::Blocked { .. } => self.is_blocked = true,
+            Event::Unblocked => self.is_blocked = false,
             Event::Opened(_) => {
+                self.is_blocked = false;
                 assert!(!std::mem::replace(&mut self.opened, true) || self.away, "opened twice");
             }
             Event::Reply { token, result } => self.on_reply(token, result),
@@ -127,6 +137,7 @@ impl Ledger {
                 self.consumers.retain(|_, (on, _)| *on != channel);
             }
             Event::Lost { .. } => {
+                self.is_blocked = false;
                 self.away = true;
                 self.held.iter_mut().for_each(|held| held.stale = true);
             }

@@ -1,13 +1,13 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hopmq_proto::amqp::{HEARTBEAT_FRAME, Method, ShortStr, basic, channel, connection};
+use hopmq_proto::amqp::{HEARTBEAT_FRAME, Method, basic, channel, connection};
 use hopmq_proto::client::Config;
 use hopmq_proto::{Instant, Want};
 
 use super::super::script::Script;
 use super::engine::Client;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Waits};
 use super::looks::{Looks, Trace};
 use super::server::{Fates, Server};
 use super::words;
@@ -190,10 +190,8 @@ impl<C: Client> Run<C> {
                     _ => server.say(number, channel::Flow { active: detail & 1 == 0 }),
                 },
                 2 => match detail >> 5 {
-                    0 => {
-                        server.say(0, connection::Blocked { reason: ShortStr::from_static("low on memory") })
-                    }
-                    1 | 2 => server.say(0, connection::Unblocked {}),
+                    0 => server.block(true),
+                    1 | 2 => server.block(false),
                     3 => server.close(connection, oldest),
                     _ => BytesMut::from(&HEARTBEAT_FRAME[..]),
                 },
@@ -370,14 +368,32 @@ impl<C: Client> Run<C> {
         assert!(self.input.len() <= self.frame_max(), "more than a frame is left");
         let (due, want) = (self.engine.poll_timeout(), self.engine.want());
         if want != Want::Shutdown {
-            let waiting = self.ledger.owes();
-            assert!(due.is_some() || waiting.is_empty(), "{waiting:?} wait without a deadline");
+            if due.is_none() && !self.ledger.owes().is_empty() {
+                self.check_nobody_waits();
+            }
             let passive = matches!(want, Want::Dial { .. } | Want::Wait);
             assert!(due.is_some() || !passive, "{want:?} without a deadline");
         }
         assert!(!self.ledger.ended || want == Want::Shutdown, "{want:?} after the end");
         self.trace.note((queued, due, want));
         self.trace.end_step();
+    }
+
+    /// Without a deadline nobody waits but for what is held until it can be sent.
+    fn check_nobody_waits(&mut self) {
+        let outbox = self.engine.outbox().chunks().flatten().copied().collect::<Vec<_>>();
+        let is_held = |waits: &Waits| match (waits, &self.server) {
+            (Waits::Publish(number), Some(server)) => {
+                (self.ledger.is_blocked || !outbox.is_empty()) && !server.is_told(*number, &outbox)
+            }
+            (Waits::Publish(_), None) => true,
+            _ => false,
+        };
+        let mut waiting = self.ledger.owes().clone();
+        let holds = waiting.values().any(is_held);
+        let is_excused = |waits: &Waits| is_held(waits) || (holds && matches!(waits, Waits::Confirms(_)));
+        waiting.retain(|_, waits| !is_excused(waits));
+        assert!(waiting.is_empty(), "{waiting:?} wait without a deadline");
     }
 
     /// The largest frame that the client lets the server write.
@@ -429,6 +445,9 @@ impl<C: Client> Run<C> {
 
     /// The server answers everything, and whoever waits is answered.
     fn heal(&mut self) {
+        if self.ledger.is_blocked {
+            self.say(|server, _| server.block(false));
+        }
         self.until("everybody is answered", |run| run.ledger.owes().is_empty());
     }
 

@@ -30,8 +30,12 @@ pub(super) struct Server {
     /// `None` is the protocol header.
     questions: VecDeque<(u16, Option<Method>)>,
     channels: BTreeMap<u16, Channel>,
+    /// Those whose opening is not answered: what was asked on them comes before its answer.
+    opening: BTreeMap<u16, Channel>,
     /// Channels that it has closed, and waits for close-ok.
     closing: BTreeSet<u16>,
+    /// The publishes that it has heard.
+    heard: HashSet<u64>,
     /// It has sent `connection.close`, or `connection.close-ok`.
     over: bool,
 }
@@ -60,7 +64,9 @@ impl Server {
             tune,
             questions: VecDeque::new(),
             channels: BTreeMap::new(),
+            opening: BTreeMap::new(),
             closing: BTreeSet::new(),
+            heard: HashSet::new(),
             over: false,
         }
     }
@@ -90,8 +96,8 @@ impl Server {
         if self.closing.contains(&number) && !matches!(method, Method::ChannelClose(_)) {
             return;
         }
-        let mut unknown = Channel::default();
-        let channel = self.channels.get_mut(&number).unwrap_or(&mut unknown);
+        let opening = &mut self.opening;
+        let channel = self.channels.get_mut(&number).unwrap_or_else(|| opening.entry(number).or_default());
         match &method {
             Method::BasicAck(ack) => return channel.on_settled(ack.delivery_tag, ack.multiple, fates),
             Method::BasicNack(nack) => return channel.on_settled(nack.delivery_tag, nack.multiple, fates),
@@ -111,6 +117,7 @@ impl Server {
         let number = publish.routing_key.as_str().ok().and_then(|key| key.strip_prefix('k')?.parse().ok());
         let number = number.unwrap_or_else(|| panic!("nobody published {message:?}"));
         fates.seen.insert(number);
+        self.heard.insert(number);
         if self.over {
             return;
         }
@@ -121,6 +128,22 @@ impl Server {
             channel.published.clear();
         }
         channel.published.push_back(Publish { tag: channel.publishes, number, message });
+    }
+
+    /// Whether a publish has come or is on its way, with `outbox` behind what came last.
+    pub(super) fn is_told(&self, number: u64, outbox: &[u8]) -> bool {
+        let key = format!("k{number}");
+        let key = [&[u8::try_from(key.len()).unwrap_or(0)], key.as_bytes()].concat();
+        self.heard.contains(&number)
+            || [&self.unheard, outbox].concat().windows(key.len()).any(|bytes| bytes == key)
+    }
+
+    /// It takes no publishes for now, or takes them again.
+    pub(super) fn block(&self, blocks: bool) -> BytesMut {
+        match blocks {
+            true => self.say(0, connection::Blocked { reason: ShortStr::from_static("low on memory") }),
+            false => self.say(0, connection::Unblocked {}),
+        }
     }
 
     /// Whether somebody waits for an answer.
@@ -155,7 +178,7 @@ impl Server {
             None => peer::method(&mut out, 0, start()),
             Some(question) if number == 0 => self.answer_connection(&question, &mut out),
             Some(Method::ChannelOpen(_)) => {
-                self.channels.insert(number, Channel::default());
+                self.channels.insert(number, self.opening.remove(&number).unwrap_or_default());
                 peer::method(&mut out, number, channel::OpenOk {});
             }
             Some(Method::ChannelClose(_)) => {
