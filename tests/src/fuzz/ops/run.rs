@@ -445,6 +445,8 @@ impl<C: Client> Run<C> {
 
     /// The server answers everything, and whoever waits is answered.
     fn heal(&mut self) {
+        self.pause(false);
+        self.end_step(); // that it is blocked may not have been read
         if self.ledger.is_blocked {
             self.say(|server, _| server.block(false));
         }

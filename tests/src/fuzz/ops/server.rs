@@ -121,7 +121,9 @@ impl Server {
         if self.over {
             return;
         }
-        let Some(channel) = self.channels.get_mut(&message.channel) else { return };
+        let Self { channels, opening, .. } = self;
+        let channel = channels.get_mut(&message.channel).or_else(|| opening.get_mut(&message.channel));
+        let Some(channel) = channel else { return };
         if channel.confirms {
             channel.publishes += 1;
         } else {
