@@ -274,7 +274,7 @@ impl Twins {
                 self.lose(*restart);
                 self.settle();
             }
-            // Whether the old queue or the new one is there then, nobody knows: the old one is declared first, and refused.
+            // Whether the old one or the new one is there then, nobody knows: the old one is declared first, and refused.
             Op::LoseCalls { calls, .. } if redeclares(calls) => {}
             Op::LoseCalls { on, calls, arrived, restart } => {
                 let pairs = self.pairs(calls);
@@ -352,10 +352,21 @@ impl Twins {
     }
 }
 
-/// Whether a queue is deleted without waiting and declared, perhaps as another one, behind that.
+/// Whether an exchange or queue is deleted without waiting and declared, perhaps as another one, behind that.
 fn redeclares(calls: &[Call]) -> bool {
-    let deleted = calls.iter().position(|call| matches!(call, Call::DeleteQueue { no_wait: true, .. }));
-    deleted.is_some_and(|at| calls[at..].iter().any(|call| matches!(call, Call::DeclareQueue { .. })))
+    let behind = |is_deleted: fn(&Call) -> bool, is_declared: fn(&Call) -> bool| {
+        let deleted = calls.iter().position(is_deleted);
+        deleted.is_some_and(|at| calls[at..].iter().any(is_declared))
+    };
+    let queue = behind(
+        |call| matches!(call, Call::DeleteQueue { no_wait: true, .. }),
+        |call| matches!(call, Call::DeclareQueue { .. }),
+    );
+    let exchange = behind(
+        |call| matches!(call, Call::DeleteExchange { no_wait: true, .. }),
+        |call| matches!(call, Call::DeclareExchange { .. }),
+    );
+    queue || exchange
 }
 
 fn answer(net: &mut Net, token: Token) -> Result<Reply, CallError> {

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
+use super::gone::Gone;
 use super::held::Run;
 use super::kept::Store;
 use super::lives::Private;
@@ -70,6 +71,7 @@ pub(super) struct Core {
     /// Consumers that do not come back, since the session was away.
     pub(super) left_out: Vec<EntityOutcome>,
     pub(super) locked: Locked,
+    pub(super) gone: Gone,
     /// Publishes are refused while so many bytes are kept.
     pub(super) max_kept: usize,
     pub(super) kept: Store,
@@ -103,6 +105,7 @@ impl Core {
             resuming_goes_on: false,
             left_out: Vec::new(),
             locked: Locked::default(),
+            gone: Gone::default(),
             max_kept: usize::MAX,
             kept: Store::default(),
             topology: Topology::new(MAX_ENTITIES),

@@ -144,11 +144,28 @@ impl Connection {
     }
 
     /// Brings the channels back that were lost: sends what they need. Until `locked_until` it is tried again where the
-    /// connection before is in the way.
-    pub(in crate::client) fn resume_channels(&mut self, locked_until: Instant, now: Instant) {
+    /// connection before is in the way. If something goes meanwhile that was there, [`begins_anew`](Self::begins_anew) says so, where that
+    /// `may_begin_anew`.
+    pub(in crate::client) fn resume_channels(
+        &mut self,
+        locked_until: Instant,
+        may_begin_anew: bool,
+        now: Instant,
+    ) {
         self.core.live = true;
         self.core.locked.start(locked_until);
+        self.core.gone.start(may_begin_anew);
         self.work.resume(&mut self.core, now);
+    }
+
+    /// Whether a queue has gone that was brought back, so that another life is to do it again.
+    pub(in crate::client) const fn begins_anew(&mut self) -> bool {
+        self.core.gone.take()
+    }
+
+    /// Everything is back.
+    pub(in crate::client) fn on_back(&mut self) {
+        self.core.gone.on_back();
     }
 
     /// When channels that found their place locked try again.

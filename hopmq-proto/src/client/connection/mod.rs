@@ -9,6 +9,7 @@ mod consumers;
 mod control;
 mod core;
 mod error;
+mod gone;
 mod handshake;
 mod held;
 mod kept;

@@ -273,6 +273,11 @@ impl Session {
         match self.life.state() {
             _ if !self.connection.is_open() => {} // it is being closed
             Life::Restoring { .. } => self.restore(now),
+            Life::Resuming { .. } if self.connection.begins_anew() => {
+                let why =
+                    String::from("a queue that goes with its last consumer went as it was brought back");
+                self.handle_transport_error(why, now);
+            }
             Life::Resuming { .. } => {
                 if self.connection.take_progress() {
                     self.wait_anew(now);
@@ -417,7 +422,8 @@ impl Session {
             away.outcomes.retain(|outcome| outcome.result.is_err()); // the others are told of anew
         }
         outcomes.into_iter().for_each(|outcome| self.on_outcome(outcome));
-        self.connection.resume_channels(now + self.recovery.locked_for, now);
+        let may_begin_anew = self.may_go_on(now);
+        self.connection.resume_channels(now + self.recovery.locked_for, may_begin_anew, now);
         self.change(Change::Restored { deadline: self.answer_due(now) }, now);
         self.resume(now);
     }
@@ -446,6 +452,7 @@ impl Session {
         let Some(mut away) = self.away.take() else { return };
         away.outcomes.append(&mut self.connection.take_left_out());
         self.suspects = Suspects::default();
+        self.connection.on_back();
         self.change(Change::Resumed { stable_at: now + self.recovery.stable_after }, now);
         self.connection.emit(Event::Recovered { took: now - away.since, outcomes: away.outcomes });
     }

@@ -253,6 +253,11 @@ impl Topology {
         self.aliases.rename(old, new);
     }
 
+    /// Whether the session has declared this queue, as one that goes with its last consumer.
+    pub(crate) fn is_auto_delete(&self, queue: &ShortStr) -> bool {
+        self.queues.get(&self.queue_name(queue)).is_some_and(|declare| declare.auto_delete)
+    }
+
     /// Puts the name that a queue has today wherever a former one stands.
     pub(crate) fn resolve(&self, method: &mut Method) {
         let queue = match method {

@@ -151,7 +151,7 @@ impl Channel {
     }
 
     fn reopen(&mut self, core: &mut Core, one_by_one: bool, now: Instant) {
-        let mut to_start: VecDeque<Token> = self.consumers.revivals().map(|(consumer, _)| consumer).collect();
+        let mut to_start = self.to_start(core);
         let locked = self.locked_out.take().and_then(|locked| to_start.iter().position(|it| *it == locked));
         if let Some(at) = locked {
             // Before the others, so that they are not given messages each time it is refused again.
@@ -166,6 +166,16 @@ impl Channel {
             self.send_own_small(core, select, Expects::Method((85, 11)), now);
         }
         self.restore(core, now);
+    }
+
+    /// The consumers that are to be started, those first that are likelier to be refused. A refusal closes the channel, and a queue that
+    /// goes with its last consumer would go then; nothing behind the refusal has been started.
+    fn to_start(&self, core: &Core) -> VecDeque<Token> {
+        let mut revivals: Vec<_> = self.consumers.revivals().collect();
+        revivals.sort_by_key(|(_, Revival { consume, .. })| {
+            (core.topology.is_auto_delete(&consume.queue), !consume.exclusive)
+        });
+        revivals.into_iter().map(|(consumer, _)| consumer).collect()
     }
 
     /// Sends a method of the channel's own. Only one with arguments of the user's may be too long for this server.
@@ -282,15 +292,22 @@ impl Channel {
         };
         let is_found = suspects.len() == 1;
         let is_locked = is_found && self.may_be_locked(*first, &reason) && core.locked.on_locked(now);
+        let begins_anew =
+            is_found && is_gone(core, self.queue_of(*first), &reason) && core.gone.on_gone(*first);
         self.locked_out = is_locked.then_some(*first);
-        if is_found && !is_locked {
+        let waits = is_locked || begins_anew;
+        if is_found && !waits {
             self.leave_out(core, *first, Refused::Server(reason.clone()));
         }
         self.lose(core, &reason, true, now);
-        if !is_locked {
+        if !waits {
             self.reopen(core, true, now);
         }
         Flow::Continue
+    }
+
+    fn queue_of(&self, consumer: Token) -> Option<&ShortStr> {
+        Some(&self.consumers.revival(consumer)?.consume.queue)
     }
 
     /// Whether it may be the connection before that keeps an exclusive consumer out.
@@ -473,4 +490,10 @@ impl Channel {
             core.topology.on_consumer_ended(consumer);
         }
     }
+}
+
+/// Whether a queue that goes with its last consumer has done so, since it was declared again.
+fn is_gone(core: &Core, queue: Option<&ShortStr>, reason: &CloseReason) -> bool {
+    let is_missing = matches!(reason, CloseReason::Server(close) if close.code == ReplyCode::NOT_FOUND);
+    is_missing && queue.is_some_and(|queue| core.topology.is_auto_delete(queue))
 }
