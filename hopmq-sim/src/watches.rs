@@ -20,7 +20,7 @@ pub enum Does {
     /// It reads from one.
     Receives,
     /// A timer of a task there fires: it has slept, as long as a write to a disk takes in a simulation. So do connections for
-    /// their heartbeats and deadlines.
+    /// their heartbeats and deadlines. What fires while the host is frozen is not counted, then or later.
     Wakes,
 }
 
@@ -48,7 +48,7 @@ struct Waiting {
     seen: Option<Seen>,
 }
 
-/// Who waits for what a host does. Heartbeats do not count.
+/// Who waits for what a host does. Heartbeats that are sent or received do not count.
 #[derive(Debug, Default)]
 pub(crate) struct Watches {
     all: Vec<Waiting>,

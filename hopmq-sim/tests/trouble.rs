@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use hopmq_sim::{
-    BrokerConfig, Check, Connection, ConnectionEvent, Error, Fault, FaultKind, Host, JoinHandle,
+    BrokerConfig, Check, Connection, ConnectionEvent, Does, Error, Fault, FaultKind, Host, JoinHandle,
     PublishError, Sim,
 };
 
@@ -235,5 +235,20 @@ fn a_host_that_there_is_not_is_a_mistake() {
         sim.host("rabbit").broker(BrokerConfig::default()).unwrap();
         let fault = Fault::new(secs(3), FaultKind::Close("rabit".to_owned()));
         sim.trouble().exactly([fault]).begin().await;
+    });
+}
+
+#[test]
+#[should_panic(
+    expected = "a host wakes with nobody: at   3.000 s, as rabbit wakes with user: rabbit crashes"
+)]
+fn a_moment_that_never_comes_is_a_mistake() {
+    let sim = Sim::new(1);
+    let _ = sim.run(async {
+        let [rabbit, user] = ["rabbit", "user"].map(|name| sim.host(name));
+        let crash = Fault::new(secs(3), FaultKind::Crash(rabbit.name()));
+        let mut crash = crash.lasts(secs(1)).when("rabbit", Does::Wakes);
+        crash.moment.as_mut().unwrap().peer = Some(user.name());
+        sim.trouble().exactly([crash]).begin().await;
     });
 }

@@ -49,7 +49,7 @@ impl Failure {
     }
 
     /// What happened around the beginning and the end of each fault, and last, a line each. Of what opens a connection only
-    /// its `connection.open-ok` is told: [`Sim::last_events`](crate::Sim::last_events) and a replay tell all of it.
+    /// that it connects and its `connection.open-ok` are told: [`Sim::last_events`](crate::Sim::last_events) and a replay tell all of it.
     #[must_use]
     pub fn events(&self) -> &str {
         &self.events

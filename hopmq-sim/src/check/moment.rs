@@ -25,6 +25,11 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// Whether it waits for a host to wake with another: it wakes by itself.
+    pub(super) fn never_comes(&self) -> bool {
+        self.does == Does::Wakes && self.peer.is_some()
+    }
+
     /// The next time that this host does this.
     #[must_use]
     pub fn new(host: &str, does: Does) -> Self {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hopmq::Instant;
 
 use super::fault::Fault;
+use super::moment::Moment;
 use crate::host::Host;
 use crate::network::Link;
 use crate::sim::Sim;
@@ -128,12 +129,15 @@ impl Trouble {
     ///
     /// # Panics
     ///
-    /// When one of the faults that there are to be [exactly](Self::exactly) names a host that there is not.
+    /// When one of the faults that there are to be [exactly](Self::exactly) names a host that there is not, or waits for a host to wake with
+    /// another.
     #[track_caller]
     pub fn begin(self) -> Calm {
         for fault in self.exactly.iter().flatten() {
             let unknown = fault.hosts().find(|name| !self.sim.world.has_host(name));
             assert!(unknown.is_none(), "there is no host {:?}: {fault}", unknown.unwrap_or_default());
+            let never = fault.moment.as_ref().is_some_and(Moment::never_comes);
+            assert!(!never, "a host wakes with nobody: {fault}");
         }
         self.begin_known()
     }

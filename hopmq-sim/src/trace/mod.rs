@@ -16,7 +16,7 @@ pub(crate) use talk::Talk;
 
 use crate::network::HostId;
 
-/// How many lines a digest has before a fault, and from its own on.
+/// How many lines a digest has before the beginning or the end of a fault, and from its own on.
 const BEFORE: usize = 5;
 const BEHIND: usize = 8;
 /// What one side writes within this time, with nothing between, is one line.
