@@ -292,7 +292,6 @@ impl Confirms {
         self.failures.lost += failed.len() as u64;
         self.unresolved = self.window.len();
         self.returns = Returns::default();
-        self.selected = false;
         (self.first, self.due_from, self.unsent_from) = (1, 1, 1);
         failed
     }
