@@ -113,6 +113,10 @@ pub enum Lost {
         /// How long the server was silent.
         seconds: u64,
     },
+    /// While a session was coming back, an auto-delete queue went that it had just declared again, before its consumers were
+    /// there. The session gave the connection up itself, to declare everything once more.
+    #[error("an auto-delete queue went with its last consumer as it was brought back")]
+    QueueGone,
 }
 
 /// Why a connection never opened.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::disallowed_types)] // a test may share what it has seen
 
+mod auto_delete;
 mod blame;
 mod edges;
 mod net;

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use hopmq_proto::amqp::{ShortStr, basic, queue};
 use hopmq_proto::client::{
-    CallError, ChannelId, CloseReason, EntityFilter, Event, Recovery, RecoveryMode, Reply, Settle,
-    SettleError, Token, WhenLost,
+    CallError, CloseReason, EntityFilter, Event, Recovery, RecoveryMode, Reply, Settle, SettleError, Token,
+    WhenLost,
 };
 use hopmq_proto::{Engine, Want};
 
@@ -269,64 +269,4 @@ fn an_exclusive_consumer_that_stays_locked_out_is_given_up() {
         _ => false,
     });
     assert!(left_out, "{:?}", net.events);
-}
-
-fn not_restored(net: &Net) -> Vec<Token> {
-    let ended = net.events.iter().filter_map(|event| match event {
-        Event::ConsumerNotRestored { consumer, .. } => Some(*consumer),
-        _ => None,
-    });
-    ended.collect()
-}
-
-fn auto_delete(name: &'static str) -> queue::Declare {
-    queue::Declare { exclusive: false, auto_delete: true, ..exclusive(name) }
-}
-
-#[test]
-fn a_consumer_that_is_refused_does_not_take_the_auto_delete_queue_of_another_with_it() {
-    let filter = EntityFilter::new(|entity| entity.to_string() != "queue \"gone\"");
-    let mut net = Net::new(Recovery { filter: Some(filter), ..Recovery::default() });
-    let channel = net.channel();
-    net.confirms(channel);
-    let own = net.declare(channel, auto_delete(""));
-    net.declare(channel, exclusive("gone"));
-    let [consumer, gone] = [&own, &ShortStr::from_static("gone")].map(|queue| net.consume(channel, queue));
-    net.cut_and_recover();
-    assert_eq!(not_restored(&net), [gone]);
-    let names = |event: &Event| matches!(event, Event::QueueRenamed { .. });
-    assert_eq!(net.events.iter().filter(|event| names(event)).count(), 1, "it is declared once");
-    let _ = net.publish(channel, own.as_str().unwrap(), "1", WhenLost::Resend);
-    net.run();
-    assert_eq!(net.delivered(consumer).len(), 1);
-}
-
-/// A consumer of an auto-delete queue, and behind it one that is exclusive on another queue, on one channel.
-fn beside_an_exclusive_one(net: &mut Net) -> (ChannelId, Token) {
-    let channel = net.channel();
-    net.confirms(channel);
-    net.declare(channel, queue::Declare { exclusive: false, durable: true, ..exclusive("jobs") });
-    net.declare(channel, auto_delete("auto"));
-    let consumer = net.consume(channel, &ShortStr::from_static("auto"));
-    let queue = ShortStr::from_static("jobs");
-    net.call(channel, basic::Consume { queue, exclusive: true, ..basic::Consume::default() });
-    (channel, consumer)
-}
-
-#[test]
-fn an_auto_delete_queue_that_goes_with_the_dead_connection_while_others_wait_is_declared_again() {
-    let mut net = Net::new(Recovery::default());
-    let (channel, consumer) = beside_an_exclusive_one(&mut net);
-    let dead = net.cut_unnoticed();
-    net.pass(Duration::from_secs(5));
-    assert!(!net.session.is_open(), "the dead connection has its consumers still");
-    assert!(net.broker.queue("/", "auto").is_some());
-    net.broker.connection(dead).unwrap().handle_eof(net.now);
-    assert!(net.broker.queue("/", "auto").is_none(), "it goes with them");
-    net.pass(Duration::from_secs(20));
-    assert!(net.session.is_open());
-    assert_eq!(not_restored(&net), []);
-    let _ = net.publish(channel, "auto", "1", WhenLost::Resend);
-    net.run();
-    assert_eq!(net.delivered(consumer).len(), 1);
 }

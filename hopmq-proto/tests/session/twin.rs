@@ -352,21 +352,14 @@ impl Twins {
     }
 }
 
-/// Whether an exchange or queue is deleted without waiting and declared, perhaps as another one, behind that.
+/// Whether an exchange or queue is deleted without waiting, and with it perhaps what goes with its last binding, and one is declared,
+/// perhaps as another one, behind that.
 fn redeclares(calls: &[Call]) -> bool {
-    let behind = |is_deleted: fn(&Call) -> bool, is_declared: fn(&Call) -> bool| {
-        let deleted = calls.iter().position(is_deleted);
-        deleted.is_some_and(|at| calls[at..].iter().any(is_declared))
+    let deletes = |call: &Call| {
+        matches!(call, Call::DeleteExchange { no_wait: true, .. } | Call::DeleteQueue { no_wait: true, .. })
     };
-    let queue = behind(
-        |call| matches!(call, Call::DeleteQueue { no_wait: true, .. }),
-        |call| matches!(call, Call::DeclareQueue { .. }),
-    );
-    let exchange = behind(
-        |call| matches!(call, Call::DeleteExchange { no_wait: true, .. }),
-        |call| matches!(call, Call::DeclareExchange { .. }),
-    );
-    queue || exchange
+    let declares = |call: &Call| matches!(call, Call::DeclareExchange { .. } | Call::DeclareQueue { .. });
+    calls.iter().position(deletes).is_some_and(|at| calls[at..].iter().any(declares))
 }
 
 fn answer(net: &mut Net, token: Token) -> Result<Reply, CallError> {

@@ -81,7 +81,12 @@ impl Consumers {
         self.revivals.get(&consumer)
     }
 
-    /// Those that are to be started again, in their order.
+    /// The same, to be changed.
+    pub(super) fn revival_mut(&mut self, consumer: Token) -> Option<&mut Revival> {
+        self.revivals.get_mut(&consumer)
+    }
+
+    /// Those that are to be started again, in the order in which they were started first.
     pub(super) fn revivals(&self) -> impl Iterator<Item = (Token, &Revival)> {
         self.revivals.iter().map(|(token, revival)| (*token, revival))
     }

@@ -1,28 +1,47 @@
 use alloc::collections::BTreeSet;
 
-use crate::client::Token;
+use crate::Instant;
+use crate::amqp::ShortStr;
 
-/// Consumers whose queue was declared as the session came back, and has gone before they were started: it is one that goes with
-/// its last consumer, and that was one of the connection before, or one of a channel that was closed.
+/// Queues that go with their last consumer, and have gone between their declaration and the start of their consumers: with one of the
+/// connection before, or with their channel, which was closed over another consumer.
+///
+/// Then all that was brought back is left, and begins anew on another connection. Once for each queue, for somebody else may delete it
+/// each time; once more after a consumer was left out that may have been the cause.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
-    /// There may be another connection, on which everything is brought back anew.
-    may_begin_anew: bool,
+    /// Those that were declared again in this life.
+    restored: BTreeSet<ShortStr>,
+    /// Until then there may be another connection; `None` when there may not.
+    until: Option<Instant>,
+    /// Those for which it has begun anew already.
+    tried: BTreeSet<ShortStr>,
     begins_anew: bool,
-    /// Those for which it has been, since the session is away. Once for each: somebody else may delete the queue each time.
-    consumers: BTreeSet<Token>,
 }
 
 impl Gone {
-    pub(super) const fn start(&mut self, may_begin_anew: bool) {
-        self.may_begin_anew = may_begin_anew;
+    /// Consumers are about to be started.
+    pub(super) fn start(&mut self, restored: BTreeSet<ShortStr>, until: Option<Instant>) {
+        (self.restored, self.until) = (restored, until);
     }
 
-    /// The queue of a consumer is not there. Whether all begins anew for it.
-    pub(super) fn on_gone(&mut self, consumer: Token) -> bool {
-        let begins_anew = self.may_begin_anew && self.consumers.insert(consumer);
+    /// Whether a queue, by its name today, is one that can go so.
+    pub(super) fn may_go(&self, queue: &ShortStr) -> bool {
+        self.restored.contains(queue)
+    }
+
+    /// It is not there. Whether all begins anew.
+    pub(super) fn on_gone(&mut self, queue: &ShortStr, now: Instant) -> bool {
+        let begins_anew = self.may_go(queue)
+            && self.until.is_some_and(|until| now < until)
+            && self.tried.insert(queue.clone());
         self.begins_anew |= begins_anew;
         begins_anew
+    }
+
+    /// A consumer was left out, and takes no queue with it any more.
+    pub(super) fn on_left_out(&mut self) {
+        self.tried.clear();
     }
 
     /// Whether all is to begin anew, since the last call.
@@ -30,7 +49,7 @@ impl Gone {
         core::mem::replace(&mut self.begins_anew, false)
     }
 
-    /// The session is back.
+    /// Everything is back.
     pub(super) fn on_back(&mut self) {
         *self = Self::default();
     }

@@ -1,5 +1,5 @@
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -143,24 +143,26 @@ impl Connection {
         }
     }
 
+    /// The queues that go with their last consumer, and were declared again. Until then all may begin anew if one of them goes before
+    /// its consumers are there.
+    pub(in crate::client) fn watch_queues(&mut self, restored: BTreeSet<ShortStr>, until: Option<Instant>) {
+        self.core.gone.start(restored, until);
+    }
+
     /// Brings the channels back that were lost: sends what they need. Until `locked_until` it is tried again where the
-    /// connection before is in the way. If something goes meanwhile that was there, [`begins_anew`](Self::begins_anew) says so, where that
-    /// `may_begin_anew`.
-    pub(in crate::client) fn resume_channels(
-        &mut self,
-        locked_until: Instant,
-        may_begin_anew: bool,
-        now: Instant,
-    ) {
+    /// connection before is in the way.
+    pub(in crate::client) fn resume_channels(&mut self, locked_until: Instant, now: Instant) {
         self.core.live = true;
         self.core.locked.start(locked_until);
-        self.core.gone.start(may_begin_anew);
         self.work.resume(&mut self.core, now);
     }
 
-    /// Whether a queue has gone that was brought back, so that another life is to do it again.
-    pub(in crate::client) const fn begins_anew(&mut self) -> bool {
-        self.core.gone.take()
+    /// Ends this life where one of those queues has gone: another is to bring everything back. The server is told, so that the consumers of
+    /// this life are in nobody's way.
+    pub(in crate::client) fn begin_anew(&mut self, now: Instant) {
+        if self.core.gone.take() {
+            self.part(CloseReason::Lost(Lost::QueueGone), now);
+        }
     }
 
     /// Everything is back.
@@ -197,7 +199,7 @@ impl Connection {
     /// The consumers of a queue that is not restored do not come back.
     pub(in crate::client) fn leave_out_consumers_of(&mut self, name: &ShortStr, queue: &Entity) {
         for channel in self.work.channels.used() {
-            for consumer in channel.consumers_of(name) {
+            for consumer in channel.consumers_of(&self.core, name) {
                 channel.leave_out(&mut self.core, consumer, Refused::Needs(Box::new(queue.clone())));
             }
         }

@@ -8,7 +8,7 @@ use super::lives::{Lives, News};
 use super::work::Work;
 use crate::Instant;
 use crate::amqp::{ReplyCode, ShortStr, connection};
-use crate::client::{CallError, CloseReason, Event, Reply, ServerInfo, Token};
+use crate::client::{CallError, CloseReason, Event, Lost, Reply, ServerInfo, Token};
 use crate::fsm::{ENTRY, FINAL, Lifecycle, Outcome, Overdue, Step, TIMEOUT, Table};
 
 /// How long the last bytes of a life that is over may take.
@@ -112,8 +112,13 @@ impl Phase {
 
     /// The same, while what is in the outbox can still be written.
     fn part(&mut self, reason: CloseReason, parts: &mut Parts<'_>, now: Instant) -> Self {
-        if let (Self::Open, CloseReason::PeerMisbehaved(fault)) = (&self, &reason) {
-            parts.core.answer_last(0, close(fault.reply_code(), "protocol violation"), now);
+        let says = match &reason {
+            CloseReason::PeerMisbehaved(fault) => Some(close(fault.reply_code(), "protocol violation")),
+            CloseReason::Lost(Lost::QueueGone) => Some(close(ReplyCode::SUCCESS, "begins anew")),
+            _ => None,
+        };
+        if let (Self::Open, Some(close)) = (&self, says) {
+            parts.core.answer_last(0, close, now);
         }
         match self.end(reason, parts, now) {
             Self::Closed(reason) => Self::Ending(reason),

@@ -2,6 +2,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::BytesMut;
 
@@ -243,6 +244,15 @@ impl Session {
         Some(self.away.as_ref()?.since + self.recovery.max_elapsed.filter(|_| self.may_come_back())?)
     }
 
+    /// Until when a connection that is coming back may be given up for another, if it may: with a round to spare, and the time for one.
+    fn may_begin_anew_until(&self) -> Option<Instant> {
+        let has_round = self.recovery.max_rounds.is_none_or(|max| self.dialing.rounds() + 1 < max);
+        let round = self.connection.config().connect_timeout;
+        let most = self.recovery.max_elapsed.map_or(Duration::MAX, |most| most.saturating_sub(round));
+        let since = self.away.as_ref()?.since;
+        (has_round && self.may_come_back()).then_some(since + most)
+    }
+
     fn may_come_back(&self) -> bool {
         match self.recovery.mode {
             RecoveryMode::Off => false,
@@ -261,6 +271,9 @@ impl Session {
 
     /// Looks at what has come of the last input.
     pub(super) fn look(&mut self, now: Instant) {
+        if let Life::Resuming { .. } = self.life.state() {
+            self.connection.begin_anew(now);
+        }
         while let Some(news) = self.connection.poll_news() {
             match news {
                 News::Opened => self.on_opened(now),
@@ -273,11 +286,6 @@ impl Session {
         match self.life.state() {
             _ if !self.connection.is_open() => {} // it is being closed
             Life::Restoring { .. } => self.restore(now),
-            Life::Resuming { .. } if self.connection.begins_anew() => {
-                let why =
-                    String::from("a queue that goes with its last consumer went as it was brought back");
-                self.handle_transport_error(why, now);
-            }
             Life::Resuming { .. } => {
                 if self.connection.take_progress() {
                     self.wait_anew(now);
@@ -421,9 +429,10 @@ impl Session {
         if let Some(away) = &mut self.away {
             away.outcomes.retain(|outcome| outcome.result.is_err()); // the others are told of anew
         }
+        let restored = outcomes.iter().filter_map(EntityOutcome::auto_delete_queue).cloned().collect();
+        self.connection.watch_queues(restored, self.may_begin_anew_until());
         outcomes.into_iter().for_each(|outcome| self.on_outcome(outcome));
-        let may_begin_anew = self.may_go_on(now);
-        self.connection.resume_channels(now + self.recovery.locked_for, may_begin_anew, now);
+        self.connection.resume_channels(now + self.recovery.locked_for, now);
         self.change(Change::Restored { deadline: self.answer_due(now) }, now);
         self.resume(now);
     }

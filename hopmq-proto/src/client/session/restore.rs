@@ -23,6 +23,16 @@ pub struct EntityOutcome {
     pub result: Result<(), Refused>,
 }
 
+impl EntityOutcome {
+    /// The name of a queue that is there again, if it goes with its last consumer.
+    pub(super) fn auto_delete_queue(&self) -> Option<&ShortStr> {
+        match (&self.entity, &self.result) {
+            (Entity::Queue { name, declare }, Ok(())) if declare.auto_delete => Some(name),
+            _ => None,
+        }
+    }
+}
+
 /// Why an entity was not restored. It is not tried again until it is declared anew.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[non_exhaustive]

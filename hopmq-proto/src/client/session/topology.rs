@@ -93,7 +93,7 @@ impl Topology {
     }
 
     /// The name of a queue today, as RabbitMQ writes it.
-    fn queue_name(&self, name: &ShortStr) -> ShortStr {
+    pub(crate) fn queue_name(&self, name: &ShortStr) -> ShortStr {
         let name = name.without_line_breaks();
         self.aliases.resolve(name.as_bytes()).cloned().unwrap_or(name)
     }
@@ -251,11 +251,6 @@ impl Topology {
         self.bindings.rename_queue(old, new);
         self.consumers.rename(old, new);
         self.aliases.rename(old, new);
-    }
-
-    /// Whether the session has declared this queue, as one that goes with its last consumer.
-    pub(crate) fn is_auto_delete(&self, queue: &ShortStr) -> bool {
-        self.queues.get(&self.queue_name(queue)).is_some_and(|declare| declare.auto_delete)
     }
 
     /// Puts the name that a queue has today wherever a former one stands.

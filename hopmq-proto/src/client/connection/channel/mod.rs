@@ -4,6 +4,7 @@ mod resume;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::assembler::{Assembler, Origin};
 use super::calls::{Call, Calls, Expects, asks_for_no_answer};
@@ -55,6 +56,8 @@ pub(super) struct Channel {
     epoch: u32,
     /// The consumer that another's keeps out, until it is tried again.
     locked_out: Option<Token>,
+    /// Those of which one was refused as the channel came back.
+    suspects: Vec<Token>,
 }
 
 impl Channel {
@@ -90,6 +93,7 @@ impl Channel {
             private: false,
             epoch: 0,
             locked_out: None,
+            suspects: Vec::new(),
         }
     }
 

@@ -151,12 +151,8 @@ impl Channel {
     }
 
     fn reopen(&mut self, core: &mut Core, one_by_one: bool, now: Instant) {
-        let mut to_start = self.to_start(core);
-        let locked = self.locked_out.take().and_then(|locked| to_start.iter().position(|it| *it == locked));
-        if let Some(at) = locked {
-            // Before the others, so that they are not given messages each time it is refused again.
-            to_start.rotate_left(at);
-        }
+        let locked = self.locked_out.take();
+        let to_start = self.to_start(core, locked);
         let one_by_one = one_by_one || locked.is_some();
         let resuming = Resuming { one_by_one, to_start, qos: Qos::default(), pending: 0 };
         self.change(core, Change::Returned(resuming), now);
@@ -168,12 +164,14 @@ impl Channel {
         self.restore(core, now);
     }
 
-    /// The consumers that are to be started, those first that are likelier to be refused. A refusal closes the channel, and a queue that
-    /// goes with its last consumer would go then; nothing behind the refusal has been started.
-    fn to_start(&self, core: &Core) -> VecDeque<Token> {
+    /// The consumers that are to be started, those first that are likelier to be refused: a refusal closes the channel, and nothing
+    /// behind it has been started. What was locked comes before the others, so that they are not given messages each time it is refused
+    /// again; and a queue that would go with its consumer when the channel is closed comes last.
+    fn to_start(&self, core: &Core, locked: Option<Token>) -> VecDeque<Token> {
         let mut revivals: Vec<_> = self.consumers.revivals().collect();
-        revivals.sort_by_key(|(_, Revival { consume, .. })| {
-            (core.topology.is_auto_delete(&consume.queue), !consume.exclusive)
+        revivals.sort_by_key(|(consumer, Revival { consume, .. })| {
+            let may_go = core.gone.may_go(&core.topology.queue_name(&consume.queue));
+            (locked != Some(*consumer), may_go, !self.suspects.contains(consumer), !consume.exclusive)
         });
         revivals.into_iter().map(|(consumer, _)| consumer).collect()
     }
@@ -205,14 +203,17 @@ impl Channel {
             && let Some(consumer) = resuming.to_start.pop_front()
         {
             let one_by_one = resuming.one_by_one;
-            let Some(Revival { consume, prefetch }) = self.consumers.revival(consumer).cloned() else {
-                continue;
-            };
+            let Some(revival) = self.consumers.revival_mut(consumer) else { continue };
+            revival.consume.queue = core.topology.queue_name(&revival.consume.queue);
+            let Revival { consume, prefetch } = revival.clone();
             self.send_limits(core, Qos { consumer: prefetch, ..self.qos }, now);
             let (tag, no_ack) = (consume.consumer_tag.clone(), consume.no_ack);
-            let mut method = Method::from(consume);
-            core.topology.resolve(&mut method);
-            match self.send_own(core, &method, Expects::Consume { consumer, no_ack, tag, prefetch }, now) {
+            match self.send_own(
+                core,
+                &consume.into(),
+                Expects::Consume { consumer, no_ack, tag, prefetch },
+                now,
+            ) {
                 Err(error) => self.leave_out(core, consumer, Refused::NotSent(error.into())),
                 Ok(()) if one_by_one => return,
                 Ok(()) => {}
@@ -285,20 +286,18 @@ impl Channel {
     fn on_refused(&mut self, core: &mut Core, close: ServerClose, now: Instant) -> Flow {
         let is_consume = (close.class_id, close.method_id) == CONSUME;
         let reason = Arc::new(CloseReason::Server(close));
-        let suspects: Vec<_> = self.starting().take(2).collect();
-        let (true, Some(first)) = (is_consume, suspects.first()) else {
-            self.end(core, &reason, now);
-            return Flow::Ended(reason);
+        let suspects: Vec<_> = self.starting().collect();
+        let waits = match suspects[..] {
+            [found] if is_consume => self.on_consumer_refused(core, found, &reason, now),
+            [_, ..] if is_consume => {
+                self.suspects = suspects;
+                false
+            }
+            _ => {
+                self.end(core, &reason, now);
+                return Flow::Ended(reason);
+            }
         };
-        let is_found = suspects.len() == 1;
-        let is_locked = is_found && self.may_be_locked(*first, &reason) && core.locked.on_locked(now);
-        let begins_anew =
-            is_found && is_gone(core, self.queue_of(*first), &reason) && core.gone.on_gone(*first);
-        self.locked_out = is_locked.then_some(*first);
-        let waits = is_locked || begins_anew;
-        if is_found && !waits {
-            self.leave_out(core, *first, Refused::Server(reason.clone()));
-        }
         self.lose(core, &reason, true, now);
         if !waits {
             self.reopen(core, true, now);
@@ -306,8 +305,24 @@ impl Channel {
         Flow::Continue
     }
 
-    fn queue_of(&self, consumer: Token) -> Option<&ShortStr> {
-        Some(&self.consumers.revival(consumer)?.consume.queue)
+    /// The server refused this consumer. Whether the channel waits: for a lock, or for another life. Else it is left out.
+    fn on_consumer_refused(
+        &mut self,
+        core: &mut Core,
+        consumer: Token,
+        reason: &Arc<CloseReason>,
+        now: Instant,
+    ) -> bool {
+        if self.may_be_locked(consumer, reason) && core.locked.on_locked(now) {
+            self.locked_out = Some(consumer);
+            return true;
+        }
+        let queue = self.consumers.revival(consumer).map(|revival| &revival.consume.queue);
+        if is_missing(reason) && queue.is_some_and(|queue| core.gone.on_gone(queue, now)) {
+            return true;
+        }
+        self.leave_out(core, consumer, Refused::Server(reason.clone()));
+        false
     }
 
     /// Whether it may be the connection before that keeps an exclusive consumer out.
@@ -322,9 +337,10 @@ impl Channel {
         self.calls.own_consumers()
     }
 
-    /// Those of a queue.
-    pub(in crate::client::connection) fn consumers_of(&self, queue: &ShortStr) -> Vec<Token> {
-        let revivals = self.consumers.revivals().filter(|(_, revival)| revival.consume.queue == *queue);
+    /// Those of a queue, by its name today.
+    pub(in crate::client::connection) fn consumers_of(&self, core: &Core, queue: &ShortStr) -> Vec<Token> {
+        let name = |revival: &Revival| core.topology.queue_name(&revival.consume.queue);
+        let revivals = self.consumers.revivals().filter(|(_, revival)| name(revival) == *queue);
         revivals.map(|(consumer, _)| consumer).collect()
     }
 
@@ -352,7 +368,13 @@ impl Channel {
         consumer: Token,
         reason: Refused,
     ) {
-        core.topology.on_consumer_refused(consumer);
+        match &reason {
+            Refused::Server(reason) if is_missing(reason) => core.topology.on_consumer_cancelled(consumer),
+            _ => {
+                core.topology.on_consumer_refused(consumer);
+                core.gone.on_left_out();
+            }
+        }
         if let Some(revival) = self.consumers.forget(consumer) {
             let entity = Box::new(Entity::Consumer(revival.consume));
             core.left_out.push(EntityOutcome { entity: (*entity).clone(), result: Err(reason.clone()) });
@@ -364,6 +386,7 @@ impl Channel {
     /// Everything that was on the channel is back: what has waited for it is sent.
     fn on_resumed(&mut self, core: &mut Core, now: Instant) {
         self.change(core, Change::Resumed, now);
+        self.suspects.clear();
         while let State::Open = self.life.state()
             && let Some(Unsent { token, method, due }) = self.calls.pop_unsent()
         {
@@ -492,8 +515,7 @@ impl Channel {
     }
 }
 
-/// Whether a queue that goes with its last consumer has done so, since it was declared again.
-fn is_gone(core: &Core, queue: Option<&ShortStr>, reason: &CloseReason) -> bool {
-    let is_missing = matches!(reason, CloseReason::Server(close) if close.code == ReplyCode::NOT_FOUND);
-    is_missing && queue.is_some_and(|queue| core.topology.is_auto_delete(queue))
+/// Whether there is no such queue.
+fn is_missing(reason: &CloseReason) -> bool {
+    matches!(reason, CloseReason::Server(close) if close.code == ReplyCode::NOT_FOUND)
 }
