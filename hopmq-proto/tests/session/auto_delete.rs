@@ -278,8 +278,8 @@ fn started(script: &Script) -> Vec<String> {
 }
 
 /// Five consumers on a channel; after a loss this one is refused, until the second attempt to start them one by one. Gives the order of the
-/// first attempt and of the last.
-fn orders(locked: &'static str) -> [Vec<String>; 2] {
+/// first attempt, of the last, and after another loss.
+fn orders(locked: &'static str) -> [Vec<String>; 3] {
     let mut script = script(Recovery::default());
     let channel = script.channel();
     for name in ["plain", "auto", "exclusive", "other-exclusive", "auto-exclusive"] {
@@ -299,14 +299,16 @@ fn orders(locked: &'static str) -> [Vec<String>; 2] {
     script.pass(Duration::from_secs(6));
     let all = started(&script);
     assert_eq!((losses(&script.events), not_restored(&script.events)), (1, vec![]));
-    [first[..5].to_vec(), all[all.len() - 5..].to_vec()]
+    script.cut();
+    script.pass(Duration::from_secs(6));
+    [first[..5].to_vec(), all[all.len() - 5..].to_vec(), started(&script)]
 }
 
 #[test]
 fn those_are_started_first_that_are_likelier_to_be_refused_and_lose_less_by_it() {
     let first = ["exclusive", "other-exclusive", "plain", "auto-exclusive", "auto"];
     let last = ["other-exclusive", "plain", "exclusive", "auto-exclusive", "auto"];
-    assert_eq!(orders("other-exclusive"), [first, last]);
+    assert_eq!(orders("other-exclusive"), [first, last, first]);
     let last = ["auto-exclusive", "exclusive", "other-exclusive", "plain", "auto"];
-    assert_eq!(orders("auto-exclusive"), [first, last]);
+    assert_eq!(orders("auto-exclusive"), [first, last, first]);
 }
