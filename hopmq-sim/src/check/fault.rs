@@ -81,9 +81,7 @@ impl Fault {
         self.moment = Some(Moment::new(host, does));
         self
     }
-}
 
-impl Fault {
     /// All hosts that it names.
     pub(super) fn hosts(&self) -> impl Iterator<Item = &str> {
         let peer = self.kind.between().map(|(_, peer)| peer);

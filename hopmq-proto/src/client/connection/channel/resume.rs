@@ -369,6 +369,7 @@ impl Channel {
         reason: Refused,
     ) {
         match &reason {
+            // Its queue would be declared again after the next loss, and with nobody there never go.
             Refused::Server(reason) if is_missing(reason) => core.topology.on_consumer_cancelled(consumer),
             _ => {
                 core.topology.on_consumer_refused(consumer);
